@@ -1,0 +1,30 @@
+import { z } from 'zod';
+import { boolean, integer, number, oneOf, seconds, text } from '../../config/schema-types.ts';
+
+const length = (): z.ZodType<number | { mean: number; std: number; min: number; max: number }> =>
+  z.union(
+    [
+      integer({ atLeast: 1 }),
+      z.strictObject({
+        mean: number({ above: 0 }),
+        std: number({ atLeast: 0 }).default(0),
+        min: integer({ atLeast: 1 }).default(1),
+        max: integer({ atLeast: 1 }).default(1_000_000),
+      }),
+    ],
+    { error: 'a whole number of tokens, or { mean, std, min, max }' },
+  ) as z.ZodType<number | { mean: number; std: number; min: number; max: number }>;
+
+export const builtinConfig = z.strictObject({
+  endpoint: oneOf('completions', 'chat').default('completions'),
+  num_prompts: integer({ atLeast: 1 }).default(200),
+  num_warmups: integer({ atLeast: 0 }).default(8),
+  request_rate: number({ above: 0 }).default(Infinity),
+  max_concurrency: integer({ atLeast: 1 }).default(64),
+  input_len: length().default(256),
+  output_len: length().default(128),
+  dataset_path: text().default(''),
+  timeout: seconds().default(600),
+  ignore_eos: boolean().default(true),
+});
+export type BuiltinConfig = z.infer<typeof builtinConfig>;

@@ -1,0 +1,115 @@
+import { mean, quantileSorted, standardDeviation } from 'simple-statistics';
+import type { Percentiles } from '../../core/fitness/fitness.ts';
+import type { BenchmarkResult, LatencyName } from '../../parallel/ports.ts';
+import type { BuiltinConfig } from './config.ts';
+import type { LoadJob, LoadResult } from './load.ts';
+import type { RequestOutcome } from './request.ts';
+
+type Completed = Extract<RequestOutcome, { ok: true }>;
+type Failed = Extract<RequestOutcome, { ok: false }>;
+
+interface Summary extends Percentiles {
+  readonly std: number;
+}
+
+function summarize(values: readonly number[]): Summary | undefined {
+  if (values.length === 0) return undefined;
+  const sorted = [...values].sort((a, b) => a - b);
+  return {
+    mean: mean(sorted),
+    median: quantileSorted(sorted, 0.5),
+    std: standardDeviation(sorted),
+    p90: quantileSorted(sorted, 0.9),
+    p95: quantileSorted(sorted, 0.95),
+    p99: quantileSorted(sorted, 0.99),
+  };
+}
+
+/** TPOT of a request: the time after its first token, over the tokens after the first. */
+function tpot({ e2elMs, ttftMs, outputTokens }: Completed): number[] {
+  return outputTokens > 1 ? [(e2elMs - ttftMs) / (outputTokens - 1)] : [];
+}
+
+function latencies(completed: readonly Completed[]): Partial<Record<LatencyName, Summary>> {
+  const all: [LatencyName, Summary | undefined][] = [
+    ['ttft_ms', summarize(completed.map(({ ttftMs }) => ttftMs))],
+    ['tpot_ms', summarize(completed.flatMap(tpot))],
+    ['itl_ms', summarize(completed.flatMap(({ itlsMs }) => [...itlsMs]))],
+    ['e2el_ms', summarize(completed.map(({ e2elMs }) => e2elMs))],
+  ];
+  return Object.fromEntries(all.filter(([, summary]) => summary !== undefined));
+}
+
+/** Field names of `vllm bench serve --save-result`: `mean_ttft_ms`, `p99_tpot_ms`, … */
+function flatNames(summaries: Partial<Record<LatencyName, Summary>>): Record<string, number> {
+  return Object.fromEntries(
+    Object.entries(summaries).flatMap(([name, summary]) =>
+      Object.entries(summary).map(([statistic, value]) => [`${statistic}_${name}`, value as number]),
+    ),
+  );
+}
+
+const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
+
+function countFailures(failed: readonly Failed[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const { kind } of failed) counts[kind] = (counts[kind] ?? 0) + 1;
+  return counts;
+}
+
+export function summarizeLoad(
+  job: LoadJob,
+  config: BuiltinConfig,
+  load: LoadResult,
+  date: string,
+): BenchmarkResult {
+  const completed = load.outcomes.filter((outcome): outcome is Completed => outcome.ok);
+  const failed = load.outcomes.filter((outcome): outcome is Failed => !outcome.ok);
+  const duration = load.durationMs / 1000;
+  const outputTokens = sum(completed.map((one) => one.outputTokens));
+  const inputTokens = sum(completed.map((one) => one.inputTokens));
+  const stats = latencies(completed);
+  const document = {
+    date,
+    endpoint_type: job.endpoint === 'chat' ? 'openai-chat' : 'openai',
+    backend: 'optimizer-builtin',
+    model_id: load.model,
+    num_prompts: job.prompts.length,
+    request_rate: Number.isFinite(config.request_rate) ? config.request_rate : 'inf',
+    burstiness: 1,
+    max_concurrency: job.maxConcurrency,
+    duration,
+    completed: completed.length,
+    failed: failed.length,
+    failures: countFailures(failed),
+    total_input_tokens: inputTokens,
+    total_output_tokens: outputTokens,
+    request_throughput: completed.length / duration,
+    request_goodput: null,
+    output_throughput: outputTokens / duration,
+    total_token_throughput: (inputTokens + outputTokens) / duration,
+    max_concurrent_requests: load.peakConcurrency,
+    ...flatNames(stats),
+    errors: [...new Set(failed.map(({ message }) => message))].slice(0, 20),
+  };
+  return {
+    performance: {
+      generate_speed: document.output_throughput,
+      time_to_first_token: stats.ttft_ms === undefined ? null : stats.ttft_ms.mean / 1000,
+      time_per_output_token: stats.tpot_ms === undefined ? null : stats.tpot_ms.mean / 1000,
+      success_rate: completed.length / job.prompts.length,
+      throughput: document.request_throughput,
+    },
+    percentiles: Object.fromEntries(
+      Object.entries(stats).map(([name, { mean, median, p90, p95, p99 }]) => [
+        name,
+        { mean, median, p90, p95, p99 },
+      ]),
+    ),
+    numPrompts: job.prompts.length,
+    raw: { name: 'benchmark.json', content: `${JSON.stringify(document, null, 2)}\n` },
+    flags: completed.some(({ estimated }) => estimated)
+      ? ['tokens counted from events: no usage reported']
+      : [],
+  };
+}

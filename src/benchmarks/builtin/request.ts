@@ -1,0 +1,193 @@
+import { createParser } from 'eventsource-parser';
+import type { Dispatcher, Pool } from 'undici';
+import type { Prompt } from './prompts.ts';
+
+export interface Endpoint {
+  readonly pool: Pool;
+  readonly path: string;
+  readonly model: string;
+  readonly chat: boolean;
+  readonly ignoreEos: boolean;
+}
+
+export type FailureKind = 'refused' | 'timeout' | 'http' | 'error' | 'empty' | 'truncated';
+
+/** What came of one request; times in ms, from when it was due. */
+export type RequestOutcome =
+  | {
+      readonly ok: true;
+      readonly ttftMs: number;
+      readonly e2elMs: number;
+      /** Between arrivals of token events. */
+      readonly itlsMs: readonly number[];
+      readonly inputTokens: number;
+      readonly outputTokens: number;
+      /** Counted from events, because the server reports no usage. */
+      readonly estimated: boolean;
+    }
+  | {
+      readonly ok: false;
+      readonly kind: FailureKind;
+      readonly status: number | undefined;
+      readonly message: string;
+    };
+
+interface StreamEvent {
+  readonly choices?: readonly {
+    readonly text?: string;
+    readonly delta?: {
+      readonly content?: string | null;
+      readonly reasoning_content?: string | null;
+      readonly reasoning?: string | null;
+    };
+    readonly finish_reason?: string | null;
+  }[];
+  readonly usage?: { readonly prompt_tokens?: number; readonly completion_tokens?: number } | null;
+  readonly error?: { readonly message?: string } | string;
+}
+
+/** Follows one stream of tokens. */
+class TokenStream {
+  readonly #due: number;
+  readonly #itls: number[] = [];
+  #first: number | undefined;
+  #last = 0;
+  #events = 0;
+  #done = false;
+  #usage: NonNullable<StreamEvent['usage']> | undefined;
+  #error: string | undefined;
+
+  constructor(due: number) {
+    this.#due = due;
+  }
+
+  take(data: string, now: number): void {
+    if (data === '[DONE]') {
+      this.#done = true;
+      return;
+    }
+    let event: StreamEvent;
+    try {
+      event = JSON.parse(data) as StreamEvent;
+    } catch {
+      this.#error = `an event that is no JSON: ${data.slice(0, 200)}`;
+      return;
+    }
+    if (event.error !== undefined) {
+      this.#error = typeof event.error === 'string' ? event.error : (event.error.message ?? 'unknown error');
+    }
+    if (event.usage !== undefined && event.usage !== null) this.#usage = event.usage;
+    const choice = event.choices?.[0];
+    if (typeof choice?.finish_reason === 'string') this.#done = true;
+    const delta = choice?.delta;
+    const text = choice?.text ?? delta?.content ?? delta?.reasoning_content ?? delta?.reasoning;
+    if (typeof text === 'string' && text !== '') this.#token(now);
+  }
+
+  #token(now: number): void {
+    if (this.#first === undefined) this.#first = now;
+    else this.#itls.push(now - this.#last);
+    this.#last = now;
+    this.#events++;
+  }
+
+  outcome(): RequestOutcome {
+    if (this.#error !== undefined) return { ok: false, kind: 'error', status: 200, message: this.#error };
+    if (this.#first === undefined) return { ok: false, kind: 'empty', status: 200, message: 'no token came' };
+    if (!this.#done) return { ok: false, kind: 'truncated', status: 200, message: 'the stream broke off' };
+    const counted = this.#usage?.completion_tokens;
+    return {
+      ok: true,
+      ttftMs: this.#first - this.#due,
+      e2elMs: this.#last - this.#due,
+      itlsMs: this.#itls,
+      inputTokens: this.#usage?.prompt_tokens ?? 0,
+      outputTokens: counted ?? this.#events,
+      estimated: counted === undefined,
+    };
+  }
+}
+
+function body(endpoint: Endpoint, prompt: Prompt): string {
+  return JSON.stringify({
+    model: endpoint.model,
+    ...(endpoint.chat ? { messages: [{ role: 'user', content: prompt.text }] } : { prompt: prompt.text }),
+    max_tokens: prompt.maxTokens,
+    temperature: 0,
+    stream: true,
+    stream_options: { include_usage: true },
+    ...(endpoint.ignoreEos ? { ignore_eos: true } : {}),
+  });
+}
+
+function failure(error: Error & { code?: string }, signal: AbortSignal): RequestOutcome {
+  if (signal.aborted)
+    return { ok: false, kind: 'timeout', status: undefined, message: 'cut off by the time limit' };
+  const refused = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH'].includes(
+    error.code ?? '',
+  );
+  return { ok: false, kind: refused ? 'refused' : 'error', status: undefined, message: error.message };
+}
+
+async function attempt(
+  endpoint: Endpoint,
+  prompt: Prompt,
+  due: number,
+  signal: AbortSignal,
+): Promise<{ outcome: RequestOutcome; answered: boolean }> {
+  return new Promise((resolve) => {
+    const stream = new TokenStream(due);
+    let status = 0;
+    let now = 0;
+    let excerpt = '';
+    const parser = createParser({ onEvent: ({ data }) => stream.take(data, now) });
+    const decoder = new TextDecoder();
+    const onAbort = new Set<() => void>();
+    const settle = (outcome: RequestOutcome): void => {
+      for (const off of onAbort) off();
+      resolve({ outcome, answered: status !== 0 });
+    };
+    const handler: Dispatcher.DispatchHandler = {
+      onRequestStart(controller) {
+        const abort = (): void => controller.abort(signal.reason as Error);
+        if (signal.aborted) abort();
+        signal.addEventListener('abort', abort, { once: true });
+        onAbort.add(() => signal.removeEventListener('abort', abort));
+      },
+      onResponseStart(_controller, statusCode) {
+        status = statusCode;
+      },
+      onResponseData(_controller, chunk) {
+        now = performance.now();
+        const text = decoder.decode(chunk, { stream: true });
+        if (status === 200) parser.feed(text);
+        else if (excerpt.length < 500) excerpt += text;
+      },
+      onResponseEnd() {
+        if (status === 200) settle(stream.outcome());
+        else settle({ ok: false, kind: 'http', status, message: `HTTP ${status}: ${excerpt.slice(0, 500)}` });
+      },
+      onResponseError(_controller, error) {
+        settle(failure(error, signal));
+      },
+    };
+    const headers = { 'content-type': 'application/json', accept: 'text/event-stream' };
+    endpoint.pool.dispatch(
+      { path: endpoint.path, method: 'POST', headers, body: body(endpoint, prompt) },
+      handler,
+    );
+  });
+}
+
+/** One streamed completion. A kept-alive socket that the server had already closed gets a second try. */
+export async function completion(
+  endpoint: Endpoint,
+  prompt: Prompt,
+  due: number,
+  signal: AbortSignal,
+): Promise<RequestOutcome> {
+  if (signal.aborted) return failure(new Error('cut off'), signal);
+  const first = await attempt(endpoint, prompt, due, signal);
+  const stale = !first.answered && !first.outcome.ok && first.outcome.kind === 'error';
+  return stale ? (await attempt(endpoint, prompt, due, signal)).outcome : first.outcome;
+}

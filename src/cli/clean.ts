@@ -1,0 +1,179 @@
+import { settleAll } from '../base/cancellation.ts';
+import { asOptimizerError, ConfigurationError } from '../base/errors.ts';
+import { ms } from '../base/units.ts';
+import { controllerLives } from '../base/process-start.ts';
+import type { NodeConfig } from '../config/parallel-config.ts';
+import type { Executor } from '../parallel/ports.ts';
+import { localConnector, sshConnector } from '../remote/remote-executor.ts';
+import { census, reaper } from '../remote/scripts.ts';
+import { newestRun } from '../runs/catalog.ts';
+import { loadSettings, type Loaded } from './load.ts';
+import type { CliOptions } from './options.ts';
+import { exitCodes, printFailure } from './outcome.ts';
+import { loadSavedSettings } from './saved.ts';
+import { stopOnSignals } from './signals.ts';
+
+export interface CleanOptions extends CliOptions {
+  readonly force?: boolean;
+}
+
+interface Found {
+  readonly host: string;
+  readonly pid: number;
+  readonly run: string;
+  readonly group: string;
+  readonly token: string;
+  readonly controller: string;
+  readonly name: string;
+}
+
+interface Row extends Found {
+  readonly outcome: string;
+}
+
+const timeout = ms(90_000);
+const grace = ms(10_000);
+
+function parse(host: string, stdout: string): Found[] {
+  return stdout
+    .split('\n')
+    .filter((line) => line.includes('|'))
+    .map((line) => {
+      const [pid = '', run = '', group = '', token = '', controller = '', name = ''] = line.split('|');
+      return { host, pid: Number(pid), run, group, token, controller, name };
+    });
+}
+
+/** What would happen to a process that a run of ours left or has. */
+function verdict(found: Found, force: boolean): 'end' | 'live' | 'elsewhere' {
+  const lives = controllerLives(found.controller);
+  if (force || lives === false) return 'end';
+  return lives === true ? 'live' : 'elsewhere';
+}
+
+const words = {
+  live: 'kept: its run is alive',
+  elsewhere: 'kept: its controller is on another machine (--force ends it)',
+} as const;
+
+async function cleanNode(executor: Executor, options: CleanOptions, signal: AbortSignal): Promise<Row[]> {
+  const { stdout } = await executor.run({ argv: ['sh', '-c', census] }, { signal, timeout });
+  const found = parse(executor.host, stdout);
+  const ending = new Set(
+    found.filter((one) => verdict(one, options.force === true) === 'end').map(({ token }) => token),
+  );
+  const survivors = new Set<string>();
+  if (options.dryRun !== true) {
+    for (const token of ending) {
+      const { stdout: left } = await executor.run(
+        { argv: ['sh', '-c', reaper(token, grace)] },
+        { signal, timeout },
+      );
+      for (const line of left.split('\n')) survivors.add(line.split(' ')[0] ?? '');
+    }
+  }
+  return found.map((one) => {
+    const decided = verdict(one, options.force === true);
+    if (decided !== 'end') return { ...one, outcome: words[decided] };
+    if (options.dryRun === true) return { ...one, outcome: 'would be ended' };
+    return { ...one, outcome: survivors.has(String(one.pid)) ? 'STILL RUNNING' : 'ended' };
+  });
+}
+
+/** Hosts by the usual flags, else those of the configuration, else those of the newest run. */
+function load(options: CleanOptions): Loaded {
+  const named =
+    options.hostfile ??
+    options.nodeString ??
+    options.config ??
+    (options.parallel === true ? 'yes' : undefined);
+  if (named !== undefined) return loadHosts(options);
+  const output = options.output ?? 'result';
+  const newest = newestRun(output);
+  if (newest !== undefined) return loadSavedSettings(output, newest);
+  return loadHosts(options);
+}
+
+/** Cleaning needs hosts, not fields: an incomplete configuration is no obstacle. */
+function loadHosts(options: CleanOptions): Loaded {
+  try {
+    return loadSettings(options);
+  } catch (error) {
+    if (options.hostfile === undefined && options.nodeString === undefined) throw error;
+    if (!(error instanceof ConfigurationError) || options.config !== undefined) throw error;
+    return loadSettings({ ...options, engine: 'none' });
+  }
+}
+
+function table(rows: readonly Row[]): string {
+  if (rows.length === 0) return 'nothing of ours is running\n';
+  const cells = rows.map((row) => [
+    row.host,
+    row.run,
+    `group ${row.group}`,
+    String(row.pid),
+    row.name,
+    row.outcome,
+  ]);
+  const widths =
+    cells[0]?.map((_, column) => Math.max(...cells.map((line) => line[column]?.length ?? 0))) ?? [];
+  return `${cells
+    .map((line) =>
+      line
+        .map((cell, i) => cell.padEnd(widths[i] ?? 0))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n')}\n`;
+}
+
+async function onNode(
+  node: NodeConfig,
+  local: boolean,
+  options: CleanOptions,
+  signal: AbortSignal,
+): Promise<{ rows: Row[]; error?: unknown }> {
+  const connector = local
+    ? localConnector
+    : sshConnector({ acceptNewHostKeys: options.acceptNewHostKeys === true });
+  try {
+    await using executor = await connector.connect(node, signal, { retry: true });
+    return { rows: await cleanNode(executor, options, signal) };
+  } catch (error) {
+    return { rows: [], error };
+  }
+}
+
+/** Ends what dead runs of ours left behind, by token. @returns 0, or 3 when a node could not be cleaned */
+export async function clean(options: CleanOptions): Promise<number> {
+  let loaded: Loaded;
+  try {
+    loaded = load(options);
+  } catch (error) {
+    return printFailure(error, exitCodes.usage, options.json === true);
+  }
+  using stop = stopOnSignals(() => process.stderr.write('stopping\n'));
+  const { parallel, local } = loaded.settings;
+  const nodes = parallel.service_groups.flatMap((group) => group.nodes);
+  const results = await settleAll(nodes.map(async (node) => onNode(node, local, options, stop.signal)));
+  const rows = results.flatMap((result) => result.rows);
+  const failures = results.flatMap((result) =>
+    result.error === undefined ? [] : [asOptimizerError(result.error)],
+  );
+  if (options.json === true) {
+    const listed = rows.map(({ host, run, group, pid, name, outcome }) => ({
+      host,
+      run_id: run,
+      group_id: Number(group),
+      pid,
+      name,
+      outcome,
+    }));
+    process.stdout.write(
+      `${JSON.stringify({ schema: 1, processes: listed, errors: failures.map(({ message }) => message) }, null, 2)}\n`,
+    );
+  } else process.stdout.write(table(rows));
+  for (const failure of failures) process.stderr.write(`error: ${failure.message}\n  → ${failure.remedy}\n`);
+  const unclean = failures.length > 0 || rows.some((row) => row.outcome === 'STILL RUNNING');
+  return unclean ? exitCodes.infrastructure : 0;
+}

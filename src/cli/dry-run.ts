@@ -1,0 +1,109 @@
+import { engineOf, sharesPaths } from '../compose.ts';
+import { need } from '../base/assert.ts';
+import { trialId } from '../base/units.ts';
+import type { LaunchPlan } from '../parallel/ports.ts';
+import { topologyOf } from '../parallel/service-group.ts';
+import { redactSecrets } from '../base/redact.ts';
+import type { Loaded } from './load.ts';
+
+/** What would be done, without a connection. */
+function describe({ settings }: Loaded) {
+  const { parallel, space, engine, benchmark, seed } = settings;
+  const run = { runId: 'RUN_ID', trialId: trialId(0), start: 0, sharesPaths: sharesPaths(settings) };
+  const topologies = parallel.service_groups.map((group) => topologyOf(group, run));
+  const first = need(topologies[0], 'group');
+  const plan: LaunchPlan = engineOf(settings).plan(settings.engineConfig, space.current, first);
+  const unknownDevices = parallel.service_groups.some((group) =>
+    group.nodes.some((node) => node.device_type === undefined),
+  );
+  return {
+    schema: 1,
+    engine,
+    benchmark,
+    seed,
+    groups: topologies.map((topology) => ({
+      group_id: topology.groupId,
+      master: need(topology.nodes[0], 'master').host,
+      nodes: topology.nodes.map(({ rank, host, deviceIds, workDir }) => ({
+        rank,
+        host,
+        ssh_port: need(topology.settings.nodes[rank], 'node').ssh_port ?? 22,
+        device_ids: deviceIds,
+        work_dir: workDir,
+      })),
+    })),
+    space: { dimensions: space.dimensions, fields: space.fields },
+    baseline: { params: space.current },
+    plan: {
+      group_id: first.groupId,
+      files: plan.files,
+      stages: plan.stages.map(({ processes, until }) => ({
+        commands: processes.map(({ rank, role, command }) => ({
+          rank,
+          role,
+          argv: command.argv,
+          cwd: command.cwd ?? null,
+          env: command.env ?? {},
+        })),
+        until,
+      })),
+      probe: { url: plan.probe.url },
+    },
+    evaluations: settings.search.maxEvaluations,
+    warnings: [
+      ...settings.notes,
+      ...(unknownDevices
+        ? ['device_type is not set: it is found out on the nodes, npu is assumed here']
+        : []),
+    ],
+  };
+}
+
+type Description = ReturnType<typeof describe>;
+
+function text(dry: Description): string {
+  const groups = dry.groups.map(
+    ({ group_id, nodes }) =>
+      `  group ${group_id}: ${nodes.map(({ rank, host, device_ids }) => `${rank === 0 ? 'master ' : ''}${host} (devices ${device_ids.join(',')})`).join(', ')}`,
+  );
+  const fields = dry.space.fields.map((field) => {
+    const fixed = field.constant !== null || field.min === field.max;
+    const range = fixed
+      ? 'constant'
+      : field.dtype === 'enum'
+        ? JSON.stringify(field.dtype_param)
+        : `${field.min} … ${field.max}`;
+    return `  ${field.name} (${field.dtype}): ${range}, now ${String(field.value)}`;
+  });
+  const files = dry.plan.files.map(
+    ({ rank, path, content }) => `  node ${rank}: ${path}\n${content.trim().replace(/^/gm, '    ')}`,
+  );
+  const commands = dry.plan.stages.flatMap(({ commands: all }) =>
+    all.map(({ rank, role, argv, cwd, env }) => {
+      const variables = Object.entries(env).map(([name, value]) => `    ${name}=${value}`);
+      return [`  ${role} on node ${rank}, in ${cwd ?? '~'}:`, ...variables, `    ${argv.join(' ')}`].join(
+        '\n',
+      );
+    }),
+  );
+  return [
+    `engine ${dry.engine}, benchmark ${dry.benchmark}, seed ${dry.seed}, ${dry.evaluations} evaluations`,
+    `${dry.groups.length} group(s):`,
+    ...groups,
+    `search space, ${dry.space.dimensions} dimension(s):`,
+    ...fields,
+    `trial 0, your present configuration, on group ${dry.plan.group_id}:`,
+    ...files,
+    ...commands,
+    `  healthy when ${dry.plan.probe.url} answers 200`,
+    ...dry.warnings.map((warning) => `note: ${warning}`),
+    'nothing was started',
+    '',
+  ].join('\n');
+}
+
+export function printDryRun(loaded: Loaded, json: boolean): number {
+  const safe = JSON.parse(JSON.stringify(describe(loaded), redactSecrets)) as Description;
+  process.stdout.write(json ? `${JSON.stringify(safe, null, 2)}\n` : text(safe));
+  return 0;
+}

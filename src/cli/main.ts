@@ -1,0 +1,70 @@
+#!/usr/bin/env node
+import { Command, CommanderError } from 'commander';
+import { version } from '../version.ts';
+import { normalizeArgv } from './argv.ts';
+import type { CleanOptions } from './clean.ts';
+import { hostOptions, outputOptions, tuneOptions, type CliOptions } from './options.ts';
+import { exitCodes, printFailure } from './outcome.ts';
+
+const examples = `
+Examples:
+  optimizer --parallel --hostfile hosts.txt --nodes-per-group 2 -c config.toml
+  optimizer --node-string "n0,n1:n2,n3" -c config.toml
+  optimizer -c config.toml                 one service on this machine
+  optimizer --dry-run -c config.toml       show every file and command, start nothing
+  optimizer resume                         go on with the newest unfinished run
+  optimizer clean --hostfile hosts.txt     end what a dead run left behind
+
+Exit codes: 0 a configuration within the SLOs, 1 none, 2 usage or configuration,
+            3 infrastructure, 130 interrupted.`;
+
+function program(finish: (code: number) => void): Command {
+  const root = new Command('optimizer')
+    .description(
+      'Finds the serving parameters of an LLM inference service: the best throughput within the SLOs.',
+    )
+    .version(version)
+    .enablePositionalOptions()
+    .showHelpAfterError('(--help shows all options and examples)')
+    .showSuggestionAfterError()
+    .exitOverride();
+  outputOptions(tuneOptions(hostOptions(root)))
+    .addHelpText('after', examples)
+    .action(async (options: CliOptions) => finish(await (await import('./tune.ts')).tune(options)));
+  outputOptions(root.command('resume'))
+    .description('go on with a run from its journal')
+    .argument('[run]', 'run id; without it the newest unfinished run')
+    .action(async (run: string | undefined, options: CliOptions) => {
+      finish(await (await import('./tune.ts')).resumeRun(run, options));
+    });
+  hostOptions(root.command('clean'))
+    .description('end what dead runs of ours left on the nodes')
+    .option('--output <dir>', 'result directory whose newest run names the hosts')
+    .option('--dry-run', 'list, and end nothing')
+    .option('--force', 'end live runs as well')
+    .option('--json', 'print exactly one JSON document on stdout')
+    .action(async (options: CleanOptions) => finish(await (await import('./clean.ts')).clean(options)));
+  return root;
+}
+
+/** A closed pipe (`optimizer | head`) is no defect. */
+function ignoreClosedPipe(stream: NodeJS.WriteStream): void {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+  });
+}
+
+async function main(argv: readonly string[]): Promise<number> {
+  ignoreClosedPipe(process.stdout);
+  ignoreClosedPipe(process.stderr);
+  let exitCode: number = exitCodes.feasible;
+  try {
+    await program((code) => (exitCode = code)).parseAsync(normalizeArgv(argv), { from: 'user' });
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : exitCodes.usage;
+    return printFailure(error, exitCodes.infrastructure, argv.includes('--json'));
+  }
+  return exitCode;
+}
+
+process.exitCode = await main(process.argv.slice(2));

@@ -1,0 +1,79 @@
+import { Command, InvalidArgumentError, Option } from 'commander';
+import type { Flags } from '../config/settings.ts';
+
+/** What commander hands to an action. */
+export interface CliOptions extends Flags {
+  readonly config?: string;
+  readonly hostfile?: string;
+  readonly nodeString?: string;
+  readonly nodesPerGroup: number;
+  readonly loadBreakpoint?: boolean;
+  readonly dryRun?: boolean;
+  readonly json?: boolean;
+  readonly quiet?: boolean;
+  readonly events?: 'json';
+  readonly logLevel: string;
+}
+
+function wholeNumber(minimum: number) {
+  return (text: string): number => {
+    const value = Number(text);
+    if (!Number.isInteger(value) || value < minimum) {
+      throw new InvalidArgumentError(`It must be a whole number, at least ${minimum}.`);
+    }
+    return value;
+  };
+}
+
+export function hostOptions(command: Command): Command {
+  return command
+    .option('-c, --config <file>', 'configuration file; without it the usual places are read')
+    .option('--parallel', 'evaluate on service groups reached by SSH')
+    .option('--hostfile <file>', 'hosts of the groups, one a line')
+    .option('--nodes-per-group <n>', 'hosts a group, with --hostfile', wholeNumber(1), 2)
+    .option(
+      '--npus-per-node <n>',
+      'devices a host (8 unless the configuration says otherwise)',
+      wholeNumber(1),
+    )
+    .option('--node-string <text>', 'hosts of the groups: "n0,n1:n2,n3"')
+    .option('-i, --identity <file>', 'SSH key')
+    .option('--user <name>', 'SSH user')
+    .option('--ssh-port <n>', 'SSH port', wholeNumber(1))
+    .option('--accept-new-host-keys', 'learn host keys that are unknown; changed ones are always refused');
+}
+
+export function outputOptions(command: Command): Command {
+  return command
+    .option('--output <dir>', 'result directory (default: the key output, else ./result)')
+    .option('--json', 'print exactly one JSON document on stdout')
+    .option('--quiet', 'only the answer')
+    .addOption(new Option('--events <format>', 'stream one event a line on stdout').choices(['json']))
+    .addOption(
+      new Option('--log-level <level>', 'detail of the log in the run directory')
+        .choices(['trace', 'debug', 'info', 'warn', 'error'])
+        .default('info'),
+    );
+}
+
+export function tuneOptions(command: Command): Command {
+  return command
+    .option('-e, --engine <name>', 'inference engine')
+    .option('-b, --benchmark-policy <name>', 'benchmark')
+    .option('-l, --load-breakpoint', 'go on with the newest unfinished run (also -lb)')
+    .option('--seed <n>', 'seed of the search and of the load', wholeNumber(0))
+    .option('--backup', 'keep a copy of the files of every trial in <output>/bak, up to 1 GiB')
+    .option('--dry-run', 'show what would be done, and do nothing')
+    .addOption(
+      new Option(
+        '-d, --deploy-policy <policy>',
+        "accepted from the original's command lines, without effect",
+      ).choices(['single', 'multiple']),
+    )
+    .addOption(
+      new Option('--pd <mode>', 'prefill and decode together or apart').choices([
+        'competition',
+        'disaggregation',
+      ]),
+    );
+}

@@ -1,0 +1,51 @@
+import { homedir } from 'node:os';
+import { registry } from '../compose.ts';
+import { ConfigurationError } from '../base/errors.ts';
+import { knownKeys, resolveSettings, type SettingsInput } from '../config/settings.ts';
+import { isTable, readConfig } from '../config/sources.ts';
+import { readSavedRun } from '../runs/catalog.ts';
+import type { Loaded } from './load.ts';
+
+const hidden = '[redacted]';
+
+/** Secrets are not kept with a run: they come from where they came from at first. */
+function reveal(saved: unknown, present: unknown, path: string): unknown {
+  if (saved === hidden) {
+    if (typeof present === 'string') return present;
+    throw new ConfigurationError(
+      `The secret ${path} is not kept with the run`,
+      {},
+      {
+        remedy: 'Run from where the configuration file or the environment variable with it is found.',
+      },
+    );
+  }
+  if (Array.isArray(saved)) {
+    return saved.map((one, i) =>
+      reveal(one, Array.isArray(present) ? (present as unknown[])[i] : undefined, `${path}[${i}]`),
+    );
+  }
+  if (!isTable(saved)) return saved;
+  const table = isTable(present) ? present : {};
+  return Object.fromEntries(
+    Object.entries(saved).map(([key, value]) => [
+      key,
+      reveal(value, table[key], path === '' ? key : `${path}.${key}`),
+    ]),
+  );
+}
+
+/** The settings of an earlier run, as they were. */
+export function loadSavedSettings(output: string, runId: string): Loaded {
+  const { input: kept } = readSavedRun(output, runId);
+  const [file] = kept.document.files.slice(-1);
+  let values: unknown = kept.document.values;
+  if (JSON.stringify(values).includes(hidden)) {
+    const surroundings = { cwd: process.cwd(), home: homedir(), env: process.env };
+    const present = readConfig(file, knownKeys(registry), surroundings);
+    values = reveal(values, present.values, '');
+  }
+  const document = { ...kept.document, values: values as SettingsInput['document']['values'] };
+  const input: SettingsInput = { ...kept, document, flags: { ...kept.flags, output } };
+  return { input, settings: resolveSettings(input, registry) };
+}

@@ -1,0 +1,116 @@
+import type { Logger } from 'pino';
+import { runStudy } from '../compose.ts';
+import { EventBus } from '../base/events.ts';
+import { answerText } from '../report/text.ts';
+import { runToResume } from '../runs/catalog.ts';
+import { plainLine } from '../ui/plain.ts';
+import { printDryRun } from './dry-run.ts';
+import { loadSettings, type Loaded } from './load.ts';
+import { logEvent, openLog } from './log.ts';
+import type { CliOptions } from './options.ts';
+import { errorText, exitCodes, failureDocument, printFailure } from './outcome.ts';
+import { loadSavedSettings } from './saved.ts';
+import { stopOnSignals } from './signals.ts';
+
+/** Progress goes to stderr when stdout is for a program. */
+function progressStream(options: CliOptions): NodeJS.WriteStream {
+  return options.json === true || options.events === 'json' ? process.stderr : process.stdout;
+}
+
+function listen(events: EventBus, options: CliOptions): void {
+  const stream = progressStream(options);
+  if (options.quiet !== true && options.events !== 'json') {
+    events.subscribe((event) => {
+      const line = plainLine(event);
+      if (line !== undefined) stream.write(`${line}\n`);
+    });
+  }
+  if (options.events === 'json')
+    events.subscribe((event) => process.stdout.write(`${JSON.stringify(event)}\n`));
+}
+
+async function study(
+  { settings, input }: Loaded,
+  resume: string | undefined,
+  options: CliOptions,
+): Promise<number> {
+  const events = new EventBus();
+  listen(events, options);
+  let log: Logger | undefined;
+  events.subscribe((event) => {
+    if (log !== undefined) logEvent(log, event);
+  });
+  for (const text of settings.notes) events.emit({ type: 'note', text });
+  using stop = stopOnSignals((name) => {
+    events.emit({
+      type: 'run.stopping',
+      reason: `${name}: ending services and saving; once more to quit at once`,
+    });
+  });
+  const onDirectory = ({ log: file }: { log: string }): void => {
+    log = openLog(file, options.logLevel);
+  };
+  const { summary, paths, error } = await runStudy(
+    { settings, input, events, resume, onDirectory },
+    stop.signal,
+  );
+  if (error !== undefined) log?.error({ err: error }, 'the run was stopped');
+  const out = progressStream(options);
+  if (summary.status === 'failed') process.stderr.write(errorText(error));
+  const exists = summary.run_id !== '';
+  if (options.json === true) {
+    process.stdout.write(
+      exists ? `${JSON.stringify(summary, null, 2)}\n` : failureDocument(error, summary.exit_code),
+    );
+  } else if (summary.evaluations.measured > 0 && options.events !== 'json') {
+    out.write(answerText(summary, settings.fitness, paths.directory));
+  }
+  if (exists && (summary.status === 'interrupted' || summary.status === 'failed')) {
+    process.stderr.write(`go on with: optimizer resume ${summary.run_id} --output ${settings.output}\n`);
+  }
+  return summary.exit_code;
+}
+
+/** Tunes, or shows what tuning would do. @returns the exit code */
+export async function tune(options: CliOptions): Promise<number> {
+  let loaded: Loaded;
+  let resume: string | undefined;
+  try {
+    if (options.loadBreakpoint === true) return await resumeRun(undefined, options);
+    loaded = loadSettings(options);
+    if (options.dryRun === true) return printDryRun(loaded, options.json === true);
+  } catch (error) {
+    return printFailure(error, exitCodes.usage, options.json === true);
+  }
+  return guarded(async () => study(loaded, resume, options), options);
+}
+
+/** Goes on with a run from its journal, with the settings that it was started with. */
+export async function resumeRun(named: string | undefined, options: CliOptions): Promise<number> {
+  let loaded: Loaded;
+  let runId: string;
+  try {
+    const output = options.output ?? outputOf(options);
+    runId = await runToResume(output, named);
+    loaded = loadSavedSettings(output, runId);
+  } catch (error) {
+    return printFailure(error, exitCodes.usage, options.json === true);
+  }
+  return guarded(async () => study(loaded, runId, options), options);
+}
+
+function outputOf(options: CliOptions): string {
+  try {
+    return loadSettings({ ...options, parallel: undefined }).settings.output;
+  } catch {
+    return 'result'; // the configuration is not needed to go on, only where its results are
+  }
+}
+
+async function guarded(work: () => Promise<number>, options: CliOptions): Promise<number> {
+  try {
+    return await work();
+  } catch (error) {
+    return printFailure(error, exitCodes.infrastructure, options.json === true);
+  }
+}

@@ -1,0 +1,138 @@
+import { z } from 'zod';
+import { dtypes, type Field, type ParamValue } from '../core/space/field.ts';
+import { boolean, environment, integer, list, number, oneOf, seconds, text } from './schema-types.ts';
+
+const paramValue = z.preprocess(
+  (value) => {
+    if (value === 'true' || value === 'false') return value === 'true';
+    return typeof value === 'string' && value.trim() !== '' && Number.isFinite(Number(value))
+      ? Number(value)
+      : value;
+  },
+  z.union([z.number(), z.boolean(), z.string()], { error: 'a number, true, false or a text' }),
+) as z.ZodType<ParamValue>;
+
+/** One `target_field`, with the original's defaults. */
+export const fieldSchema: z.ZodType<Field> = z.strictObject({
+  name: text().default('max_batch_size'),
+  config_position: text().default('BackendConfig.ScheduleConfig.maxBatchSize'),
+  min: number().default(0),
+  max: number().default(100),
+  dtype: z
+    .enum(dtypes, { error: `one of ${dtypes.map((dtype) => `"${dtype}"`).join(', ')}` })
+    .default('float'),
+  value: paramValue.default(0),
+  dtype_param: z.unknown().default(null),
+  constant: z.union([number(), z.null()]).default(null),
+}) as unknown as z.ZodType<Field>;
+
+export const fieldsSchema = (): z.ZodType<Field[]> => list(fieldSchema, 'tables, one a field');
+
+/** Keys of a node; `npu_ids` are device ids of any kind. */
+const nodeKeys = {
+  ssh_port: integer({ atLeast: 1, atMost: 65535 }).optional(),
+  npu_ids: list(integer({ atLeast: 0 }), 'device ids').optional(),
+  work_dir: text().optional(),
+  username: text().optional(),
+  identity_file: text().optional(),
+  known_hosts_file: text().optional(),
+  device_type: oneOf('npu', 'ascend', 'gpu', 'cuda', 'none').optional(),
+};
+
+/** Keys of a service group; those in seconds accept fractions. */
+const groupKeys = {
+  master_node_index: integer({ atLeast: 0 }).optional(),
+  start_script: text().optional(),
+  worker_script: text().optional(),
+  stop_script: text().optional(),
+  config_path: text().optional(),
+  health_check_url: text().optional(),
+  health_check_timeout: seconds().optional(),
+  start_silence_timeout: seconds().optional(),
+  stop_grace: number({ atLeast: 0 }).optional(),
+  env: environment().optional(),
+};
+
+const groupSchema = z.strictObject({
+  ...groupKeys,
+  ...nodeKeys,
+  group_id: integer(),
+  nodes: z
+    .array(z.strictObject({ ...nodeKeys, host: text() }), { error: 'a list of nodes' })
+    .min(1, { error: 'at least one node' }),
+});
+
+export const parallelSchema = z.strictObject({
+  enabled: boolean().default(false),
+  evaluation_timeout: seconds().default(600),
+  retry_count: integer({ atLeast: 0 }).default(2),
+  retry_delay: number({ atLeast: 0 }).default(10),
+  recovery_timeout: seconds().default(300),
+  defaults: z.strictObject({ ...groupKeys, ...nodeKeys }).default({}),
+  service_groups: z.array(groupSchema, { error: 'a list of tables' }).default([]),
+});
+export type ParallelTable = z.infer<typeof parallelSchema>;
+export type GroupDefaults = ParallelTable['defaults'];
+
+const strategies = ['exp_decay', 'nonlin_mod', 'lin_variation', 'random'] as const;
+const ioTable = z.record(z.string(), z.unknown(), { error: 'a table' }).optional();
+
+/** Every top-level key that is not a table of an engine or a benchmark. */
+export const topLevelShape = {
+  engine: text().optional(),
+  benchmark: text().optional(),
+  output: text().default('result'),
+  simulator_output: text().optional(),
+  n_particles: integer({ above: 0, below: 1000 }).default(10),
+  iters: integer({ above: 0, below: 1000 }).default(5),
+  particles_time_out: seconds().default(3600),
+  ftol: number().default(-Infinity),
+  ftol_iter: integer({ atLeast: 1 }).default(1),
+  synchronous: boolean().default(false),
+  algorithm: oneOf('pso', 'random').default('pso'),
+  seed: integer().optional(),
+  pso_options: z
+    .strictObject({ c1: number().optional(), c2: number().optional(), w: number().optional() })
+    .optional(),
+  pso_strategy: z
+    .strictObject({
+      w: oneOf(...strategies).optional(),
+      c1: oneOf(...strategies).optional(),
+      c2: oneOf(...strategies).optional(),
+    })
+    .optional(),
+  ttft_penalty: number({ atLeast: 0 }).default(1),
+  tpot_penalty: number({ atLeast: 0 }).default(0),
+  success_rate_penalty: number({ atLeast: 0 }).default(5),
+  ttft_slo: number({ above: 0 }).default(1),
+  tpot_slo: number({ above: 0 }).default(0.05),
+  success_rate_slo: number({ above: 0 }).default(1),
+  slo_coefficient: number({ atLeast: 0 }).default(0.1),
+  generate_speed_target: number({ above: 0 }).default(5000),
+  sample_size: integer({ above: 0 }).optional(),
+  mem_coefficient: number({ above: 0 }).default(0.8),
+  max_fine_tune: integer({ atLeast: 0 }).default(10),
+  scaling_coefficient: number({ above: 0 }).default(1.3),
+  step_size: number({ above: 0 }).default(0.6),
+  theory_guided_enable: boolean().default(true),
+  service: text().default('master'),
+  data_storage: z
+    .strictObject({ store_dir: text().optional(), pso_top_k: integer({ atLeast: 0 }).default(3) })
+    .default({ pso_top_k: 3 }),
+  parallel: parallelSchema.default(() => parallelSchema.parse({})),
+  communication: ioTable,
+  latency_model: ioTable,
+  train: ioTable,
+} as const;
+
+export const topLevelSchema = z.strictObject(topLevelShape);
+export type TopLevel = z.infer<typeof topLevelSchema>;
+
+/** Accepted from configuration files of the original; nothing here reads them. */
+export const ignoredKeys = [
+  'train',
+  'latency_model',
+  'communication',
+  'simulator_output',
+  'service',
+] as const;

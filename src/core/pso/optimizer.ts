@@ -1,0 +1,52 @@
+import type { Fitness, TrialId } from '../../base/units.ts';
+import type { ServingParams } from '../space/field.ts';
+import type { SearchSpace, UnitVector } from '../space/space.ts';
+
+export type Origin = 'current' | 'initial' | 'swarm' | 'jitter' | 'random';
+
+/** A configuration that the search wants to see measured. */
+export interface Suggestion {
+  readonly trialId: TrialId;
+  /** The particle that it moves; random search has none. */
+  readonly particle: number;
+  /** How often this particle has been asked before. */
+  readonly generation: number;
+  readonly position: UnitVector;
+  readonly params: ServingParams;
+  readonly origin: Origin;
+}
+
+/** What the search needs to know of an outcome. No Infinity and no NaN gets in here. */
+export type Judgement =
+  | { readonly kind: 'scored'; readonly fitness: Fitness }
+  /** The configuration is at fault. */
+  | { readonly kind: 'infeasible' }
+  /** The machines are at fault: nothing is known of the configuration. */
+  | { readonly kind: 'failed' };
+
+export interface Incumbent {
+  readonly trialId: TrialId;
+  readonly position: UnitVector;
+  readonly fitness: Fitness;
+}
+
+/**
+ * Ask and tell. Asking draws random numbers, telling never does, so the state is a pure function of the sequence
+ * of calls: replaying a journal restores it.
+ */
+export interface Optimizer {
+  /** undefined: nothing to start now, because all is asked or because a generation is being waited for. */
+  ask(): Suggestion | undefined;
+  /** @throws on an unknown or already told trial */
+  tell(trialId: TrialId, judgement: Judgement): void;
+  readonly best: Incumbent | undefined;
+  /** Nothing will be asked any more, whatever is told. */
+  readonly done: boolean;
+}
+
+export interface SearchOptions {
+  readonly space: SearchSpace;
+  readonly seed: number;
+  /** How many configurations may be asked in all, the present one included. */
+  readonly maxEvaluations: number;
+}

@@ -1,0 +1,128 @@
+import { ConfigValidationError } from '../../base/errors.ts';
+import {
+  enumValues,
+  isConstant,
+  rangeToEnum,
+  validateField,
+  type Field,
+  type ServingParams,
+} from './field.ts';
+import { fieldToParam, findAvailableValue, mapParamWithValue } from './mapping.ts';
+
+/** A point of the search: every coordinate in [0, 1]. */
+export type UnitVector = readonly number[];
+
+export interface Bounds {
+  readonly lower: readonly number[];
+  readonly upper: readonly number[];
+}
+
+/** The server and load parameters of a study as a unit cube; total: every unit vector decodes. */
+export interface SearchSpace {
+  readonly fields: readonly Field[];
+  readonly dimensions: number;
+  /** The fields' own bounds, one entry a coordinate. */
+  readonly bounds: Bounds;
+  decode(position: UnitVector): ServingParams;
+  /** The position next to a configuration; values outside the bounds go to the bound. */
+  encode(params: ServingParams): UnitVector;
+  /** What the user runs today: the `value`s of the fields. */
+  readonly current: ServingParams;
+}
+
+/** Equal for equal configurations, whatever the order of their keys. */
+export function paramsKey(params: ServingParams): string {
+  return JSON.stringify(Object.entries(params).sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+/** `u · (max - min) + min`, without losing an integer to rounding: 31.999999999999996 would become 31. */
+function interpolate(u: number, min: number, max: number): number {
+  const x = min + u * (max - min);
+  const whole = Math.round(x);
+  return Math.abs(x - whole) <= 1e-9 * Math.max(1, Math.abs(x)) ? whole : x;
+}
+
+function checkReferences(fields: readonly Field[]): void {
+  const names = new Set<string>();
+  for (const field of fields) {
+    if (names.has(field.name)) {
+      throw new ConfigValidationError('name', field.name, `Two fields are called ${field.name}`);
+    }
+    names.add(field.name);
+    if (field.config_position === 'env' && !/^[A-Za-z_][A-Za-z0-9_]*$/.test(field.name)) {
+      throw new ConfigValidationError(
+        'name',
+        field.name,
+        `${field.name} is no name of an environment variable`,
+      );
+    }
+  }
+  for (const field of fields) {
+    const { dtype } = field;
+    const param = field.dtype_param as { target_name?: unknown } | null;
+    const other = dtype === 'factories' ? param?.target_name : dtype === 'ratio' ? param : undefined;
+    if (other !== undefined && !names.has(other as string)) {
+      throw new ConfigValidationError(
+        'dtype_param',
+        other,
+        `${field.name} refers to a field that does not exist`,
+      );
+    }
+    if (dtype === 'enum' && !isConstant(field) && enumValues(field).length === 0) {
+      throw new ConfigValidationError(
+        'dtype_param',
+        field.dtype_param,
+        `${field.name} needs a list of values`,
+      );
+    }
+  }
+}
+
+/** The present configuration is run as it is: only constants replace what the user gave. */
+function presentValues(fields: readonly Field[]): ServingParams {
+  return Object.fromEntries(
+    fields.map((field) => {
+      const value = field.constant ?? field.value;
+      return [field.name, field.dtype === 'bool' && typeof value === 'number' ? value > 0.5 : value];
+    }),
+  );
+}
+
+/** @throws ConfigPathError, ConfigValidationError naming the field */
+export function createSearchSpace(given: readonly Field[]): SearchSpace {
+  // A constant is a value, also where the original left the two apart.
+  const fields = given
+    .map((field) => rangeToEnum(validateField(field)))
+    .map((field) => (field.constant === null ? field : { ...field, value: field.constant }));
+  checkReferences(fields);
+  const open = fields.filter((field) => !isConstant(field));
+  const lower = open.map((field) => field.min);
+  const upper = open.map((field) => field.max);
+  const toFields = (u: number, i: number): number => interpolate(u, lower[i] as number, upper[i] as number);
+
+  return {
+    fields,
+    dimensions: open.length,
+    bounds: { lower, upper },
+    current: presentValues(fields),
+    decode: (position) => Object.fromEntries(mapParamWithValue(position.map(toFields), fields)),
+    encode(params) {
+      const placed = fields.map((field) => nearest(field, params[field.name] ?? field.value));
+      return fieldToParam(placed).params.map((x, i) => {
+        const span = (upper[i] as number) - (lower[i] as number);
+        return Math.min(1, Math.max(0, (x - (lower[i] as number)) / span));
+      });
+    },
+  };
+}
+
+function nearest(field: Field, value: Field['value']): Field {
+  if (isConstant(field) || field.dtype === 'bool') return { ...field, value };
+  const values = enumValues(field);
+  if (field.dtype === 'enum' && (values.includes(value) || values.some((one) => typeof one === 'string'))) {
+    return { ...field, value: values.includes(value) ? value : (values[0] ?? value) };
+  }
+  // Derived fields keep their value: their coordinate follows from the field that they refer to.
+  const derived = field.dtype === 'ratio' || field.dtype === 'factories' || field.dtype === 'share';
+  return { ...field, value: derived ? value : findAvailableValue(field, value) };
+}

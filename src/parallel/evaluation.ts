@@ -1,0 +1,201 @@
+import { childController, deadline } from '../base/cancellation.ts';
+import type { Clock } from '../base/clock.ts';
+import { IPCTimeoutError, ModelEvalStateError, asOptimizerError } from '../base/errors.ts';
+import type { EventSink, TrialPhase } from '../base/events.ts';
+import { redactSecrets } from '../base/redact.ts';
+import { ms, toSeconds, type Ms } from '../base/units.ts';
+import { fitness, type FitnessSettings } from '../core/fitness/fitness.ts';
+import { violations } from '../core/fitness/slo.ts';
+import type { Suggestion } from '../core/pso/optimizer.ts';
+import type { Benchmark, BenchmarkResult, Engine, RunStore } from './ports.ts';
+import type { ErrorRecord, Verdict } from './records.ts';
+import type { RunningService } from './running-service.ts';
+import type { ServiceGroup } from './service-group.ts';
+
+export interface EvaluationDependencies {
+  readonly engine: Engine;
+  readonly engineConfig: unknown;
+  readonly benchmark: Benchmark;
+  readonly benchmarkConfig: unknown;
+  readonly fitness: FitnessSettings;
+  readonly clock: Clock;
+  readonly events: EventSink;
+  readonly store: RunStore;
+  readonly seed: number;
+  /** Of one benchmark; the start has its own limits. */
+  readonly evaluationTimeout: Ms;
+  /** How often the benchmark is repeated on the same service when the load tool itself fails. */
+  readonly benchmarkRetries: number;
+}
+
+export interface Measurement {
+  readonly verdict: Extract<Verdict, { kind: 'scored' }>;
+  readonly numPrompts: number;
+}
+
+/** What one attempt cost and gave. */
+export interface Attempt {
+  readonly start: Ms;
+  readonly benchmark: Ms;
+  readonly outcome: { readonly measured: Measurement } | { readonly error: ModelEvalStateError };
+  /** The service could not be stopped: the group needs a repair whatever was measured. */
+  readonly stopError: ModelEvalStateError | undefined;
+}
+
+export function errorRecord(error: ModelEvalStateError): ErrorRecord {
+  const { message, remedy, blame, details } = error;
+  return { class: error.name, message, remedy, blame, details };
+}
+
+/** A dying service looks like a failing benchmark at first: its own word has this long to arrive. */
+const lastWord = ms(500);
+
+/** Measures one configuration on one group: start, benchmark, stop. */
+export class Evaluation {
+  readonly #deps: EvaluationDependencies;
+  #runProven = false;
+
+  constructor(dependencies: EvaluationDependencies) {
+    this.#deps = dependencies;
+  }
+
+  /** @throws only when aborted: every failure is an outcome */
+  async attempt(
+    group: ServiceGroup,
+    suggestion: Suggestion,
+    attempt: number,
+    signal: AbortSignal,
+  ): Promise<Attempt> {
+    const { clock } = this.#deps;
+    const began = clock.now();
+    let healthy: Ms | undefined;
+    let outcome: Attempt['outcome'];
+    let service: RunningService | undefined;
+    try {
+      service = await this.#start(group, suggestion, signal);
+      healthy = clock.now();
+      outcome = { measured: await this.#benchmark(group, service, suggestion, attempt, signal) };
+    } catch (error) {
+      outcome = { error: asOptimizerError(error) };
+    }
+    const ended = clock.now();
+    const stopError = service === undefined ? undefined : await this.#stop(group, service, suggestion);
+    signal.throwIfAborted();
+    return {
+      start: ms((healthy ?? ended) - began),
+      benchmark: ms(ended - (healthy ?? ended)),
+      outcome,
+      stopError,
+    };
+  }
+
+  async #start(group: ServiceGroup, suggestion: Suggestion, signal: AbortSignal): Promise<RunningService> {
+    const { engine, engineConfig, store } = this.#deps;
+    const { trialId } = suggestion;
+    this.#phase(group, suggestion, 'start');
+    const plan = engine.plan(engineConfig, suggestion.params, group.topology(trialId));
+    await store.keep(trialId, 'plan.json', `${JSON.stringify(plan, redactSecrets, 2)}\n`);
+    const isCurrent = suggestion.origin === 'current';
+    const service = await group.start(plan, { signal, trialId, isCurrent, runProven: this.#runProven });
+    this.#runProven = true;
+    return service;
+  }
+
+  async #stop(
+    group: ServiceGroup,
+    service: RunningService,
+    suggestion: Suggestion,
+  ): Promise<ModelEvalStateError | undefined> {
+    this.#phase(group, suggestion, 'stop');
+    const tail = service.tail();
+    try {
+      await service[Symbol.asyncDispose]();
+      return undefined;
+    } catch (error) {
+      return asOptimizerError(error);
+    } finally {
+      await this.#deps.store.keep(suggestion.trialId, 'service.log', tail);
+    }
+  }
+
+  async #benchmark(
+    group: ServiceGroup,
+    service: RunningService,
+    suggestion: Suggestion,
+    attempt: number,
+    signal: AbortSignal,
+  ): Promise<Measurement> {
+    for (let repeat = 0; ; repeat++) {
+      try {
+        return await this.#measure(group, service, suggestion, attempt * 100 + repeat, signal);
+      } catch (error) {
+        signal.throwIfAborted();
+        await this.#preferLastWord(service, signal);
+        const again = error instanceof ModelEvalStateError && error.blame === 'benchmark';
+        if (!again || repeat >= this.#deps.benchmarkRetries) throw error;
+      }
+    }
+  }
+
+  /** @throws the reason of the service where it is what really failed */
+  async #preferLastWord(service: RunningService, signal: AbortSignal): Promise<void> {
+    const { clock } = this.#deps;
+    for (let waited = 0; waited < lastWord && !service.failed.aborted; waited += 50) {
+      await clock.sleep(ms(50), signal);
+    }
+    if (service.failed.aborted) throw service.failed.reason;
+  }
+
+  async #measure(
+    group: ServiceGroup,
+    service: RunningService,
+    suggestion: Suggestion,
+    attempt: number,
+    signal: AbortSignal,
+  ): Promise<Measurement> {
+    const { benchmark, benchmarkConfig, clock, events, store, seed, evaluationTimeout: timeout } = this.#deps;
+    const { trialId, params } = suggestion;
+    this.#phase(group, suggestion, 'benchmark');
+    const expired = (): Error =>
+      new IPCTimeoutError('benchmark', toSeconds(timeout), {
+        blame: 'params',
+        remedy: 'This configuration is too slow for the load, or evaluation_timeout is too short for it.',
+      });
+    using child = childController(signal, service.failed);
+    using bounded = deadline(timeout, expired, child.signal);
+    const context = { clock, events, trialId, groupId: group.id, attempt, runId: store.runId, seed, timeout };
+    let result: BenchmarkResult;
+    try {
+      result = await benchmark.run(benchmarkConfig, service.target, params, {
+        ...context,
+        signal: bounded.signal,
+      });
+    } catch (error) {
+      bounded.signal.throwIfAborted();
+      throw error;
+    }
+    await store.keep(trialId, result.raw.name, result.raw.content);
+    return this.#score(result);
+  }
+
+  #score(result: BenchmarkResult): Measurement {
+    const { performance, percentiles, flags, numPrompts } = result;
+    const { fitness: cost, terms } = fitness(performance, this.#deps.fitness);
+    return {
+      numPrompts,
+      verdict: {
+        kind: 'scored',
+        fitness: cost,
+        terms,
+        performance,
+        percentiles,
+        violations: violations(performance, this.#deps.fitness),
+        flags,
+      },
+    };
+  }
+
+  #phase(group: ServiceGroup, { trialId }: Suggestion, phase: TrialPhase): void {
+    this.#deps.events.emit({ type: 'trial.phase', trialId, groupId: group.id, phase });
+  }
+}

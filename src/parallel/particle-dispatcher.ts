@@ -1,0 +1,210 @@
+import pLimit, { type LimitFunction } from 'p-limit';
+import type { Clock } from '../base/clock.ts';
+import type { ModelEvalStateError } from '../base/errors.ts';
+import type { EventSink } from '../base/events.ts';
+import type { Rng } from '../base/rng.ts';
+import { ms, toSeconds, type GroupId, type Ms, type TrialId } from '../base/units.ts';
+import type { Suggestion } from '../core/pso/optimizer.ts';
+import { isConvicted, type NodeFailure } from '../core/resilience/conviction.ts';
+import { retryDelay, shouldRetry, type RetryPolicy } from '../core/resilience/retry-policy.ts';
+import { paramsKey } from '../core/space/space.ts';
+import { errorRecord, type Attempt, type Evaluation } from './evaluation.ts';
+import type { RunStore } from './ports.ts';
+import type { FailedAttempt, TrialRecord, Verdict } from './records.ts';
+import type { ServiceGroupPool } from './service-group-pool.ts';
+
+export interface DispatcherOptions {
+  readonly pool: ServiceGroupPool;
+  readonly evaluation: Evaluation;
+  readonly retry: RetryPolicy;
+  readonly clock: Clock;
+  readonly events: EventSink;
+  readonly store: RunStore;
+  readonly rng: Rng;
+}
+
+interface Trial {
+  readonly suggestion: Suggestion;
+  readonly startedAt: string;
+  readonly began: Ms;
+  readonly failed: FailedAttempt[];
+  readonly nodeFailures: NodeFailure[];
+  readonly avoid: Set<GroupId>;
+}
+
+type Settled = Pick<
+  TrialRecord,
+  'verdict' | 'group_id' | 'start_s' | 'benchmark_s' | 'num_prompts' | 'reused_from'
+>;
+
+const notMeasured = { start_s: 0, benchmark_s: 0, num_prompts: null, reused_from: null };
+
+/**
+ * Brings particles to groups: as many at the same time as there are usable groups, no barrier between them.
+ * Whose fault a failure is decides whether it is retried, and where.
+ */
+export class ParticleDispatcher {
+  readonly #options: DispatcherOptions;
+  readonly #limit: LimitFunction;
+  readonly #measured = new Map<string, Promise<TrialRecord>>();
+  readonly #scoredOn = new Map<GroupId, number>();
+
+  constructor(options: DispatcherOptions) {
+    this.#options = options;
+    this.#limit = pLimit(options.pool.size);
+  }
+
+  /** Whether a group is waiting for work. Trials that wait for their retry do not count. */
+  get hasRoom(): boolean {
+    return this.#limit.activeCount + this.#limit.pendingCount < this.#options.pool.usable;
+  }
+
+  /** A measurement of an earlier session counts for equal configurations of this one. */
+  remember(record: TrialRecord): void {
+    if (record.reused_from !== null || record.verdict.kind === 'failed') return;
+    this.#measured.set(paramsKey(record.params), Promise.resolve(record));
+  }
+
+  /**
+   * Until there is a verdict.
+   * @throws when aborted, and the errors that stop a run: blame `operator` and `program`
+   */
+  async evaluate(suggestion: Suggestion, signal: AbortSignal): Promise<TrialRecord> {
+    const { clock } = this.#options;
+    const trial: Trial = {
+      suggestion,
+      startedAt: clock.wallTime().toISOString(),
+      began: clock.now(),
+      failed: [],
+      nodeFailures: [],
+      avoid: new Set(),
+    };
+    const key = paramsKey(suggestion.params);
+    const earlier = await this.#measured.get(key)?.catch(() => undefined);
+    if (earlier !== undefined && earlier.verdict.kind !== 'failed')
+      return this.#record(trial, reuse(earlier));
+    const work = this.#untilVerdict(trial, signal).then((settled) => this.#record(trial, settled));
+    this.#measured.set(key, work);
+    return work;
+  }
+
+  async #untilVerdict(trial: Trial, signal: AbortSignal): Promise<Settled> {
+    for (let attempt = 0; ; attempt++) {
+      const settled = await this.#limit(async () => this.#attempt(trial, attempt, signal));
+      if (settled !== undefined) return settled;
+      const { retry, clock, rng, events } = this.#options;
+      const delay = retryDelay(attempt, retry, rng.next());
+      const last = trial.failed.at(-1);
+      events.emit({
+        type: 'trial.retry',
+        trialId: trial.suggestion.trialId,
+        groupId: last?.group_id as GroupId,
+        reason: last?.error.message ?? '',
+        delaySeconds: toSeconds(delay),
+      });
+      this.#options.pool.changed.notify();
+      await clock.sleep(delay, signal);
+    }
+  }
+
+  /** undefined: try again. */
+  async #attempt(trial: Trial, number: number, signal: AbortSignal): Promise<Settled | undefined> {
+    const { pool, evaluation, store, events, clock } = this.#options;
+    const { suggestion } = trial;
+    const { trialId, params } = suggestion;
+    using lease = await pool.lease(trial.avoid, signal);
+    const { group } = lease;
+    events.emit({ type: 'trial.started', trialId, groupId: group.id, params });
+    await store.append({
+      type: 'started',
+      at: clock.wallTime().toISOString(),
+      trial_id: trialId,
+      group_id: group.id,
+    });
+    let attempt: Attempt;
+    try {
+      attempt = await evaluation.attempt(group, suggestion, number, signal);
+    } catch (error) {
+      pool.report(group.id, 'neutral');
+      throw error;
+    }
+    const { outcome, stopError } = attempt;
+    const start_s = toSeconds(attempt.start);
+    const benchmark_s = toSeconds(attempt.benchmark);
+    if ('measured' in outcome) {
+      this.#scoredOn.set(group.id, this.#scored(group.id) + 1);
+      pool.report(group.id, stopError ?? 'works');
+      const { verdict, numPrompts } = outcome.measured;
+      return {
+        verdict,
+        group_id: group.id,
+        start_s,
+        benchmark_s,
+        num_prompts: numPrompts,
+        reused_from: null,
+      };
+    }
+    const { error } = outcome;
+    pool.report(group.id, error.blame === 'node' ? error : (stopError ?? 'neutral'));
+    if (error.blame === 'operator' || error.blame === 'program') throw error;
+    if (error.blame === 'params' || error.blame === 'load') {
+      const verdict: Verdict = { kind: 'infeasible', error: errorRecord(error) };
+      return { ...notMeasured, verdict, group_id: group.id, start_s, benchmark_s };
+    }
+    await this.#noteFailure(trial, group.id, error, ms(attempt.start + attempt.benchmark));
+    return this.#giveUp(trial, number, error, group.id);
+  }
+
+  async #noteFailure(trial: Trial, groupId: GroupId, error: ModelEvalStateError, busy: Ms): Promise<void> {
+    const { store, clock } = this.#options;
+    const record = errorRecord(error);
+    trial.failed.push({ group_id: groupId, error: record });
+    trial.avoid.add(groupId);
+    if (error.blame === 'node') trial.nodeFailures.push({ groupId, scoredBefore: this.#scored(groupId) });
+    await store.append({
+      type: 'attempt-failed',
+      at: clock.wallTime().toISOString(),
+      trial_id: trial.suggestion.trialId,
+      group_id: groupId,
+      busy_s: toSeconds(busy),
+      error: record,
+    });
+  }
+
+  #giveUp(trial: Trial, attempt: number, error: ModelEvalStateError, groupId: GroupId): Settled | undefined {
+    const record = errorRecord(error);
+    if (isConvicted(trial.nodeFailures, (group) => this.#scored(group))) {
+      const why = {
+        ...record,
+        message: `failed on two groups that serve other configurations: ${record.message}`,
+      };
+      return { ...notMeasured, verdict: { kind: 'infeasible', error: why }, group_id: groupId };
+    }
+    if (shouldRetry(attempt, this.#options.retry)) return undefined;
+    const message = `All ${attempt + 1} attempts failed: ${record.message}`;
+    return { ...notMeasured, verdict: { kind: 'failed', error: { ...record, message } }, group_id: groupId };
+  }
+
+  #scored(group: GroupId): number {
+    return this.#scoredOn.get(group) ?? 0;
+  }
+
+  #record(trial: Trial, settled: Settled): TrialRecord {
+    const { clock } = this.#options;
+    return {
+      trial_id: trial.suggestion.trialId,
+      params: trial.suggestion.params,
+      ...settled,
+      failed_attempts: trial.failed,
+      started_at: trial.startedAt,
+      finished_at: clock.wallTime().toISOString(),
+      duration_s: toSeconds(ms(clock.now() - trial.began)),
+    };
+  }
+}
+
+function reuse(earlier: TrialRecord): Settled {
+  const { verdict, group_id, num_prompts } = earlier;
+  const from: TrialId = earlier.reused_from ?? earlier.trial_id;
+  return { verdict, group_id, num_prompts, start_s: 0, benchmark_s: 0, reused_from: from };
+}

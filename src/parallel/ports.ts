@@ -1,0 +1,235 @@
+import type { z } from 'zod';
+import type { Clock } from '../base/clock.ts';
+import type { Blame } from '../base/errors.ts';
+import type { EventSink } from '../base/events.ts';
+import type { GroupId, Ms, TrialId } from '../base/units.ts';
+import type { Percentiles, PerformanceIndex } from '../core/fitness/fitness.ts';
+import type { Field, ServingParams } from '../core/space/field.ts';
+import type { NodeConfig, ServiceGroupConfig } from '../config/parallel-config.ts';
+import type { JournalEntry } from './records.ts';
+
+/** What this floor needs from the outside; remote/, engines/, benchmarks/ and runs/ implement it. */
+
+export interface Command {
+  /** Quoted once, by the executor. */
+  readonly argv: readonly [string, ...string[]];
+  readonly cwd?: string;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly stdin?: string;
+}
+
+export interface CommandResult {
+  readonly exitCode: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export type ProcessExit =
+  | { readonly kind: 'code'; readonly code: number }
+  | { readonly kind: 'signal'; readonly name: string }
+  /** The link died: the process may still run. */
+  | { readonly kind: 'lost'; readonly cause: Error };
+
+/** A process in a session of its own that outlives the connection. It is ended through its owner's token. */
+export interface RemoteProcess extends Disposable {
+  readonly pid: number;
+  readonly logFile: string;
+  /** Never rejects. */
+  readonly exited: Promise<ProcessExit>;
+  /** The newest lines of its log, oldest first, bounded. */
+  readonly tail: readonly string[];
+  /** Time of the last output. */
+  readonly lastOutput: Ms;
+  onLine(listener: (line: string) => void): void;
+}
+
+export interface SpawnOptions {
+  readonly signal: AbortSignal;
+  /** For its state file and command; made when it is missing. */
+  readonly directory: string;
+  readonly logFile: string;
+  readonly token: string;
+}
+
+/** Runs commands on one machine. */
+export interface Executor extends AsyncDisposable {
+  readonly host: string;
+  /** The address at which other machines reach it. */
+  readonly address: string;
+  /** Aborts when the machine is lost; the executor is then of no more use. */
+  readonly lost: AbortSignal;
+  /**
+   * Runs to the end. `timeout` bounds the whole; when it or the signal strikes, the remote process group is killed.
+   * @throws IPCCommandError on exit ≠ 0, IPCTimeoutError, CommunicationError
+   */
+  run(command: Command, options: { signal: AbortSignal; timeout: Ms }): Promise<CommandResult>;
+  spawn(command: Command, options: SpawnOptions): Promise<RemoteProcess>;
+  readFile(path: string, signal: AbortSignal): Promise<Buffer>;
+  /** Makes parents; the file appears whole or not at all, readable by its owner alone. */
+  writeFile(path: string, data: string | Uint8Array, signal: AbortSignal): Promise<void>;
+  upload(local: string, remote: string, signal: AbortSignal): Promise<void>;
+  download(remote: string, local: string, signal: AbortSignal): Promise<void>;
+}
+
+export interface Connector {
+  /** @throws CommunicationError; blame `operator` where trying again cannot help */
+  connect(node: NodeConfig, signal: AbortSignal, options: { readonly retry: boolean }): Promise<Executor>;
+}
+
+/** Who a process belongs to; its token is in the environment of everything that it starts. */
+export interface Owner {
+  readonly runId: string;
+  readonly groupId: GroupId;
+  readonly rank: number;
+}
+
+/** How a plan's commands become owned processes, and how what is owned is ended. Pure: it makes commands. */
+export interface Runtime {
+  readonly name: string;
+  token(owner: Owner): string;
+  wrap(command: Command, owner: Owner): Command;
+  /** TERM, grace, KILL for all that the owner has; prints a line `pid name` for each survivor. */
+  reap(owner: Owner, grace: Ms): Command;
+  /** Prints how many processes of the owner are alive. */
+  count(owner: Owner): Command;
+}
+
+/** What is found out on a node once it is connected. */
+export interface NodeFacts {
+  readonly workDir: string;
+  readonly deviceType: 'npu' | 'gpu' | 'none';
+  readonly warning: string | undefined;
+}
+
+export interface NodeProbe {
+  /** Makes the work directory and looks around. @throws ConfigurationError, CommunicationError */
+  inspect(executor: Executor, node: NodeConfig, signal: AbortSignal): Promise<NodeFacts>;
+}
+
+/** The group as a plan sees it: rank 0 is the master. */
+export interface GroupTopology {
+  readonly runId: string;
+  readonly trialId: TrialId;
+  readonly groupId: GroupId;
+  readonly masterPort: number;
+  readonly settings: ServiceGroupConfig;
+  readonly nodes: readonly TopologyNode[];
+}
+
+export interface TopologyNode {
+  readonly rank: number;
+  readonly host: string;
+  readonly address: string;
+  readonly deviceIds: readonly number[];
+  readonly deviceType: 'npu' | 'gpu' | 'none';
+  readonly workDir: string;
+  readonly configPath: string;
+}
+
+export type Until =
+  | { readonly kind: 'started' }
+  | { readonly kind: 'port'; readonly rank: number; readonly port: number }
+  | { readonly kind: 'command'; readonly rank: number; readonly command: Command }
+  | { readonly kind: 'log'; readonly rank: number; readonly text: string }
+  | { readonly kind: 'http'; readonly url: string; readonly expectStatus: number };
+
+export interface PlannedProcess {
+  readonly rank: number;
+  readonly role: string;
+  readonly command: Command;
+}
+
+export interface Stage {
+  readonly processes: readonly PlannedProcess[];
+  readonly until: Until;
+  readonly timeout: Ms;
+}
+
+/** All that starting a service means, as data: printable, and torn down in reverse. */
+export interface LaunchPlan {
+  readonly files: readonly { readonly rank: number; readonly path: string; readonly content: string }[];
+  readonly stages: readonly Stage[];
+  /** Healthy when this answers as expected. */
+  readonly probe: { readonly url: string; readonly expectStatus: number };
+  /** Asked to stop the service gracefully before its processes are ended. */
+  readonly stop: readonly PlannedProcess[];
+  /** Manages processes that it does not own: a start script may return with none of ours left. */
+  readonly detached: boolean;
+  readonly silenceTimeout: Ms;
+  readonly target: BenchmarkTarget;
+}
+
+/** A literal sub-string of a log line that tells what went wrong. */
+export interface LogPattern {
+  readonly text: string;
+  readonly ignoreCase?: boolean;
+  readonly blame: Blame;
+  readonly remedy: string;
+  /** Ends a start at once. */
+  readonly fatal: boolean;
+}
+
+export interface Engine<C = unknown> {
+  readonly name: string;
+  readonly config: z.ZodType<C>;
+  fieldsOf(config: C): readonly Field[];
+  /** Pure; what --dry-run prints. */
+  plan(config: C, params: ServingParams, topology: GroupTopology): LaunchPlan;
+  readonly logPatterns: readonly LogPattern[];
+}
+
+export interface BenchmarkTarget {
+  readonly baseUrl: string;
+  /** undefined: the first id of /v1/models. */
+  readonly model: string | undefined;
+}
+
+export type LatencyName = 'ttft_ms' | 'tpot_ms' | 'itl_ms' | 'e2el_ms';
+
+export interface BenchmarkResult {
+  readonly performance: PerformanceIndex;
+  readonly percentiles: Readonly<Partial<Record<LatencyName, Percentiles>>>;
+  readonly numPrompts: number;
+  /** Kept as a file in the trial's folder. */
+  readonly raw: { readonly name: string; readonly content: string };
+  /** What a reader of the numbers must know, such as tokens that were counted by a fallback. */
+  readonly flags: readonly string[];
+}
+
+export interface BenchmarkContext {
+  readonly signal: AbortSignal;
+  readonly clock: Clock;
+  readonly events: EventSink;
+  readonly trialId: TrialId;
+  readonly groupId: GroupId;
+  readonly attempt: number;
+  readonly runId: string;
+  readonly seed: number;
+  /** Hard limit of one benchmark. */
+  readonly timeout: Ms;
+}
+
+export interface Benchmark<C = unknown> extends AsyncDisposable {
+  readonly name: string;
+  run(
+    config: C,
+    target: BenchmarkTarget,
+    params: ServingParams,
+    context: BenchmarkContext,
+  ): Promise<BenchmarkResult>;
+}
+
+export interface HttpProbe {
+  /** The status, or undefined where nothing answers. */
+  status(url: string, signal: AbortSignal): Promise<number | undefined>;
+  /** Whether something accepts connections. */
+  listens(host: string, port: number, signal: AbortSignal): Promise<boolean>;
+}
+
+/** Keeps what must survive: durable when `append` resolves. */
+export interface RunStore extends AsyncDisposable {
+  readonly runId: string;
+  append(entry: JournalEntry): Promise<void>;
+  /** Writes a file of one trial, such as its plan or raw benchmark output. */
+  keep(trialId: TrialId, name: string, content: string): Promise<void>;
+}

@@ -1,0 +1,125 @@
+import type { Blame } from '../base/errors.ts';
+import type { GroupId, TrialId } from '../base/units.ts';
+import type { FitnessTerms, Percentiles, PerformanceIndex } from '../core/fitness/fitness.ts';
+import { closest, recommend } from '../core/fitness/recommend.ts';
+import type { Violation } from '../core/fitness/slo.ts';
+import type { Suggestion } from '../core/pso/optimizer.ts';
+import type { ServingParams } from '../core/space/field.ts';
+
+/** What is written about an error: enough to understand it without the program. */
+export interface ErrorRecord {
+  readonly class: string;
+  readonly message: string;
+  readonly remedy: string;
+  readonly blame: Blame;
+  readonly details: Readonly<Record<string, unknown>>;
+}
+
+export type Verdict =
+  | {
+      readonly kind: 'scored';
+      readonly fitness: number;
+      readonly terms: FitnessTerms;
+      readonly performance: PerformanceIndex;
+      readonly percentiles: Readonly<Partial<Record<string, Percentiles>>>;
+      readonly violations: readonly Violation[];
+      readonly flags: readonly string[];
+    }
+  /** The configuration is at fault. */
+  | { readonly kind: 'infeasible'; readonly error: ErrorRecord }
+  /** The machines are at fault. */
+  | { readonly kind: 'failed'; readonly error: ErrorRecord };
+
+/** An attempt that did not end in a verdict. */
+export interface FailedAttempt {
+  readonly group_id: GroupId;
+  readonly error: ErrorRecord;
+}
+
+/** One trial, told. Durations are seconds. */
+export interface TrialRecord {
+  readonly trial_id: TrialId;
+  readonly group_id: GroupId | null;
+  readonly params: ServingParams;
+  readonly verdict: Verdict;
+  readonly failed_attempts: readonly FailedAttempt[];
+  /** The trial whose measurement this is, when the same configuration was measured before. */
+  readonly reused_from: TrialId | null;
+  readonly started_at: string;
+  readonly finished_at: string;
+  readonly start_s: number;
+  readonly benchmark_s: number;
+  /** Waiting for a group and all attempts included. */
+  readonly duration_s: number;
+  readonly num_prompts: number | null;
+}
+
+export interface GroupRecord {
+  readonly group_id: GroupId;
+  readonly hosts: readonly string[];
+}
+
+export type RunStatus = 'completed' | 'budget' | 'no_feasible' | 'interrupted' | 'failed';
+
+/** One line of the journal; the state of a run is a fold over them. */
+export type JournalEntry =
+  | {
+      readonly type: 'run-started';
+      readonly schema: 1;
+      readonly at: string;
+      readonly run_id: string;
+      readonly seed: number;
+      readonly engine: string;
+      readonly benchmark: string;
+      readonly version: string;
+      readonly groups: readonly GroupRecord[];
+    }
+  | { readonly type: 'resumed'; readonly at: string; readonly groups: readonly GroupRecord[] }
+  | { readonly type: 'asked'; readonly at: string; readonly suggestion: Suggestion }
+  | { readonly type: 'started'; readonly at: string; readonly trial_id: TrialId; readonly group_id: GroupId }
+  | {
+      readonly type: 'attempt-failed';
+      readonly at: string;
+      readonly trial_id: TrialId;
+      readonly group_id: GroupId;
+      readonly busy_s: number;
+      readonly error: ErrorRecord;
+    }
+  | {
+      readonly type: 'told';
+      readonly at: string;
+      readonly record: TrialRecord;
+      /** Where the trial's files were copied, relative to the result directory. */
+      readonly backup?: string | null;
+    }
+  | {
+      readonly type: 'circuit';
+      readonly at: string;
+      readonly group_id: GroupId;
+      readonly state: 'closed' | 'open' | 'half_open';
+      readonly cause: string | null;
+    }
+  | {
+      readonly type: 'run-ended';
+      readonly at: string;
+      readonly status: RunStatus;
+      readonly error: ErrorRecord | null;
+    };
+
+export type ScoredRecord = TrialRecord & { readonly verdict: Extract<Verdict, { kind: 'scored' }> };
+
+export const isScored = (record: TrialRecord): record is ScoredRecord => record.verdict.kind === 'scored';
+
+/** The recommended one of some trials: within the SLOs, with the most output tokens a second. */
+export function bestOf(records: readonly TrialRecord[]): ScoredRecord | undefined {
+  const scored = records.filter(isScored);
+  const chosen = recommend(scored.map(({ verdict }) => verdict));
+  return scored.find(({ verdict }) => verdict === chosen);
+}
+
+/** The one that misses its SLOs by the least. */
+export function closestOf(records: readonly TrialRecord[]): ScoredRecord | undefined {
+  const scored = records.filter(isScored);
+  const chosen = closest(scored.map(({ verdict }) => verdict));
+  return scored.find(({ verdict }) => verdict === chosen);
+}

@@ -1,0 +1,44 @@
+import { SimulatorHealthCheckError, type ModelEvalStateError } from '../base/errors.ts';
+import type { BenchmarkTarget, RemoteProcess } from './ports.ts';
+
+/** A healthy service. Disposing it ends every process of it on every node and proves that they are gone. */
+export interface RunningService extends AsyncDisposable {
+  readonly target: BenchmarkTarget;
+  /** Aborts with the reason when a process of the service, or a node, is lost. */
+  readonly failed: AbortSignal;
+  readonly logFile: string;
+  /** Newest log lines of all nodes, for the trial's folder. */
+  tail(): string;
+}
+
+export interface WatchedProcess {
+  readonly rank: number;
+  readonly host: string;
+  readonly process: RemoteProcess;
+}
+
+/** Aborts as soon as one of the processes ends in a way that ends the service. */
+export function watch(
+  processes: readonly WatchedProcess[],
+  diagnose: (watched: WatchedProcess, exitCode: number) => ModelEvalStateError,
+): AbortSignal {
+  const controller = new AbortController();
+  for (const watched of processes) {
+    void watched.process.exited.then((exit) => {
+      if (exit.kind === 'lost') {
+        controller.abort(
+          new SimulatorHealthCheckError(`service on ${watched.host}`, watched.host, undefined, {
+            cause: exit.cause,
+            blame: 'node',
+            remedy: `Check the connection to ${watched.host}; the particle goes on elsewhere.`,
+          }),
+        );
+        return;
+      }
+      const code = exit.kind === 'code' ? exit.code : 137;
+      // A script may start the service and return: its children are watched by the probe from then on.
+      if (code !== 0) controller.abort(diagnose(watched, code));
+    });
+  }
+  return controller.signal;
+}

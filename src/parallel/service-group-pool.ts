@@ -1,0 +1,244 @@
+import pLimit from 'p-limit';
+import { Condition } from '../base/condition.ts';
+import { settleAll } from '../base/cancellation.ts';
+import type { Clock } from '../base/clock.ts';
+import { CommunicationError, asOptimizerError, type ModelEvalStateError } from '../base/errors.ts';
+import type { EventSink } from '../base/events.ts';
+import { ms, toSeconds, type GroupId, type Ms } from '../base/units.ts';
+import { CircuitBreaker, circuitPolicy, type Circuit } from '../core/resilience/circuit-breaker.ts';
+import type { ServiceGroup } from './service-group.ts';
+
+export interface PoolOptions {
+  readonly clock: Clock;
+  readonly events: EventSink;
+  /** Connections being opened at the same time; behind a jump host there may be a limit of ten. */
+  readonly fanOut: number;
+  /** How long to wait for the first group to come back when all are down. */
+  readonly recoveryTimeout: Ms;
+  readonly onCircuit: (
+    group: GroupId,
+    state: Circuit['state'],
+    cause: ModelEvalStateError | undefined,
+  ) => void;
+}
+
+/** A group for one trial. `report` once, then dispose. */
+export interface GroupLease extends Disposable {
+  readonly group: ServiceGroup;
+}
+
+interface Member {
+  readonly group: ServiceGroup;
+  readonly breaker: CircuitBreaker;
+  busy: boolean;
+  /** Quarantined: being repaired, with the reason. */
+  down: ModelEvalStateError | undefined;
+  shown: Circuit['state'];
+  freeSince: number;
+}
+
+const firstRepairPause = 50;
+const longestRepairPause = 30_000;
+
+/** Hands free, healthy groups to trials, and takes broken ones out until they are repaired. */
+export class ServiceGroupPool implements AsyncDisposable {
+  readonly #members: readonly Member[];
+  readonly #options: PoolOptions;
+  readonly #changed = new Condition();
+  readonly #stop = new AbortController();
+  readonly #repairs = new Set<Promise<void>>();
+  #turn = 0;
+
+  constructor(groups: readonly ServiceGroup[], options: PoolOptions) {
+    this.#options = options;
+    this.#members = groups.map((group) => ({
+      group,
+      breaker: new CircuitBreaker(() => options.clock.now(), circuitPolicy),
+      busy: false,
+      down: undefined,
+      shown: 'closed' as const,
+      freeSince: 0,
+    }));
+  }
+
+  get size(): number {
+    return this.#members.length;
+  }
+
+  /** Groups that a trial can be on now. */
+  get usable(): number {
+    return this.#members.filter((member) => member.down === undefined).length;
+  }
+
+  get changed(): Condition {
+    return this.#changed;
+  }
+
+  circuits(): { groupId: GroupId; state: Circuit['state'] }[] {
+    return this.#members.map(({ group, breaker }) => ({ groupId: group.id, state: breaker.state }));
+  }
+
+  /**
+   * Connects all groups side by side. Groups that cannot be reached are left out and tried again later.
+   * @throws what stops every run (a refused key, an unknown host key), or the failure of the last group
+   */
+  async setup(signal: AbortSignal): Promise<void> {
+    const limit = pLimit(this.#options.fanOut);
+    const { clock, events } = this.#options;
+    const outcomes = await settleAll(
+      this.#members.map(async (member) =>
+        limit(async () => {
+          const began = clock.now();
+          try {
+            await member.group.connect(signal, { retry: true });
+            const seconds = toSeconds(ms(clock.now() - began));
+            events.emit({
+              type: 'group.ready',
+              groupId: member.group.id,
+              hosts: member.group.hosts,
+              seconds,
+            });
+            return undefined;
+          } catch (error) {
+            signal.throwIfAborted();
+            return { member, error: asOptimizerError(error) };
+          }
+        }),
+      ),
+    );
+    const failed = outcomes.filter((outcome) => outcome !== undefined);
+    const fatal = failed.find(({ error }) => error.blame === 'operator' || error.blame === 'program');
+    if (fatal !== undefined) throw fatal.error;
+    if (failed.length === this.#members.length && failed[0] !== undefined) throw failed[0].error;
+    for (const { member, error } of failed) this.#quarantine(member, error);
+  }
+
+  /**
+   * The first free group whose circuit admits it, if possible none of `avoid`.
+   * @throws when every group is down for longer than the recovery time
+   */
+  async lease(avoid: ReadonlySet<GroupId>, signal: AbortSignal): Promise<GroupLease> {
+    let allDownSince: Ms | undefined;
+    for (;;) {
+      signal.throwIfAborted();
+      const member = this.#choose(avoid);
+      if (member !== undefined) return this.#take(member);
+      const { clock, recoveryTimeout } = this.#options;
+      allDownSince = this.usable > 0 ? undefined : (allDownSince ?? clock.now());
+      if (allDownSince !== undefined && clock.now() - allDownSince > recoveryTimeout) throw this.#allDown();
+      // Circuits change with time alone, so look again once in a while.
+      const wake = new AbortController();
+      const timer = clock.sleep(ms(500), wake.signal).catch(() => undefined);
+      await Promise.race([this.#changed.wait(signal), timer]).finally(() => wake.abort());
+    }
+  }
+
+  /** What a trial says about the group: nothing, that it works, or that its machines failed. */
+  report(groupId: GroupId, outcome: 'neutral' | 'works' | ModelEvalStateError): void {
+    const member = this.#members.find(({ group }) => group.id === groupId);
+    if (member === undefined) return;
+    if (outcome === 'works') member.breaker.succeed();
+    else if (outcome === 'neutral') member.breaker.leave();
+    else {
+      member.breaker.fail();
+      this.#quarantine(member, outcome);
+    }
+    this.#show(member, typeof outcome === 'string' ? undefined : outcome);
+    this.#changed.notify();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort(new CommunicationError('The pool is closed'));
+    await Promise.all(this.#repairs);
+    await Promise.all(this.#members.map(async ({ group }) => group[Symbol.asyncDispose]()));
+  }
+
+  #choose(avoid: ReadonlySet<GroupId>): Member | undefined {
+    const open = this.#members.filter(({ down, breaker }) => down === undefined && breaker.admits());
+    const others = open.filter(({ group }) => !avoid.has(group.id));
+    // A group that failed this trial gets it again only when there is no other one to wait for.
+    const candidates = others.length > 0 ? others : open;
+    return candidates.filter(({ busy }) => !busy).sort((a, b) => a.freeSince - b.freeSince)[0];
+  }
+
+  #take(member: Member): GroupLease {
+    member.busy = true;
+    member.breaker.enter();
+    this.#show(member, undefined);
+    return {
+      group: member.group,
+      [Symbol.dispose]: () => {
+        member.busy = false;
+        member.freeSince = ++this.#turn;
+        this.#changed.notify();
+      },
+    };
+  }
+
+  #quarantine(member: Member, cause: ModelEvalStateError): void {
+    if (member.down !== undefined) return;
+    member.down = cause;
+    const circuit = member.breaker.state;
+    this.#options.events.emit({
+      type: 'group.down',
+      groupId: member.group.id,
+      reason: cause.message,
+      circuit,
+    });
+    const repair = this.#repair(member).finally(() => this.#repairs.delete(repair));
+    this.#repairs.add(repair);
+  }
+
+  /** Reconnects, ends leftovers, looks around; every vain try counts against the circuit. */
+  async #repair(member: Member): Promise<void> {
+    const { clock, events } = this.#options;
+    const { signal } = this.#stop;
+    for (let attempt = 0; !signal.aborted; attempt++) {
+      try {
+        if (attempt > 0) await clock.sleep(this.#repairPause(member, attempt), signal);
+        await member.group.connect(signal, { retry: false });
+        member.down = undefined;
+        events.emit({ type: 'group.recovered', groupId: member.group.id });
+        this.#changed.notify();
+        return;
+      } catch (error) {
+        if (signal.aborted) return;
+        member.down = asOptimizerError(error);
+        member.breaker.fail();
+        this.#show(member, member.down);
+        this.#changed.notify();
+      }
+    }
+  }
+
+  #repairPause(member: Member, attempt: number): Ms {
+    const backOff = Math.min(longestRepairPause, firstRepairPause * 2 ** (attempt - 1));
+    return ms(Math.max(backOff, member.breaker.coolDownLeft));
+  }
+
+  #show(member: Member, cause: ModelEvalStateError | undefined): void {
+    const { state } = member.breaker;
+    if (state === member.shown) return;
+    member.shown = state;
+    this.#options.onCircuit(member.group.id, state, cause);
+    if (state === 'open' && member.down !== undefined) {
+      const reason = member.down.message;
+      this.#options.events.emit({ type: 'group.down', groupId: member.group.id, reason, circuit: state });
+    }
+  }
+
+  #allDown(): CommunicationError {
+    const reasons = this.#members.map(
+      ({ group, down }) => `group ${group.id}: ${down?.message ?? 'circuit open'}`,
+    );
+    const waited = toSeconds(this.#options.recoveryTimeout);
+    return new CommunicationError(
+      `All groups are down, for ${waited} s:\n  ${reasons.join('\n  ')}`,
+      {},
+      {
+        blame: 'operator',
+        remedy: 'Repair a group, then go on with `optimizer resume`; everything measured is kept.',
+      },
+    );
+  }
+}

@@ -1,0 +1,27 @@
+import { hostname } from 'node:os';
+import type { Command, Owner, Runtime } from '../parallel/ports.ts';
+import { processStart } from '../base/process-start.ts';
+import { counter, reaper } from './scripts.ts';
+
+/** Ends with a dot, so that no token is the beginning of another one. */
+export function tokenOf({ runId, groupId, rank }: Owner): string {
+  return `${runId}/g${groupId}/r${rank}.`;
+}
+
+/** Processes straight on the machine, owned by a token in their environment. */
+export const hostRuntime: Runtime = {
+  name: 'host',
+  token: tokenOf,
+  wrap(command: Command, owner: Owner): Command {
+    const env = {
+      ...command.env,
+      OPTIMIZER_RUN_ID: owner.runId,
+      OPTIMIZER_GROUP: String(owner.groupId),
+      OPTIMIZER_TOKEN: tokenOf(owner),
+      OPTIMIZER_CONTROLLER: `${hostname()}:${process.pid}:${processStart(process.pid) ?? ''}`,
+    };
+    return { ...command, env };
+  },
+  reap: (owner, grace) => ({ argv: ['sh', '-c', reaper(tokenOf(owner), grace)] }),
+  count: (owner) => ({ argv: ['sh', '-c', counter(tokenOf(owner))] }),
+};

@@ -1,0 +1,57 @@
+import { CommunicationError, ConfigurationError, IPCCommandError } from '../base/errors.ts';
+import { ms } from '../base/units.ts';
+import { defaultWorkDir } from '../config/parallel-config.ts';
+import type { NodeFacts, NodeProbe } from '../parallel/ports.ts';
+import { quote } from './quote.ts';
+
+/** Makes the work directory, ours alone where it is made by us, and looks for accelerators. */
+function inspection(workDir: string, fallback: boolean): string {
+  return `umask 077
+d=${quote(workDir)} warning=
+uid=$(id -u)
+if [ -e "$d" ] && [ ! -O "$d" ] && ${fallback ? 'true' : 'false'}; then
+  warning="$d belongs to another user; using $d-$uid"
+  d=$d-$uid
+fi
+mkdir -p "$d/runs" || exit 73
+if [ ! -O "$d/runs" ] || [ -h "$d/runs" ]; then echo "$d/runs belongs to another user" >&2; exit 73; fi
+if ! ( : >"$d/runs/.writable" ) 2>/dev/null; then echo "$d/runs is not writable" >&2; exit 73; fi
+rm -f "$d/runs/.writable"
+[ -r /proc/self/environ ] || { echo "no /proc here" >&2; exit 69; }
+command -v setsid >/dev/null || { echo "setsid (util-linux) is missing" >&2; exit 69; }
+type=npu
+if command -v nvidia-smi >/dev/null 2>&1; then type=gpu; fi
+if command -v npu-smi >/dev/null 2>&1; then type=npu; fi
+printf '%s\\n%s\\n%s\\n' "$d" "$type" "$warning"
+`;
+}
+
+export const nodeProbe: NodeProbe = {
+  async inspect(executor, node, signal): Promise<NodeFacts> {
+    const command = {
+      argv: ['sh', '-c', inspection(node.work_dir, node.work_dir === defaultWorkDir)] as const,
+    };
+    try {
+      const { stdout } = await executor.run({ argv: [...command.argv] }, { signal, timeout: ms(30_000) });
+      const [workDir = node.work_dir, found = 'npu', warning = ''] = stdout.split('\n');
+      return {
+        workDir,
+        deviceType: node.device_type ?? (found === 'gpu' ? 'gpu' : 'npu'),
+        warning: warning === '' ? undefined : warning,
+      };
+    } catch (error) {
+      if (!(error instanceof IPCCommandError)) throw error;
+      const reason = String(error.details['reason']);
+      if (!/exit code (73|69)/.test(reason))
+        throw new CommunicationError(error.message, error.details, { cause: error });
+      throw new ConfigurationError(
+        `The work directory ${node.work_dir} of ${node.host} cannot be used: ${reason}`,
+        {},
+        {
+          cause: error,
+          remedy: `Give another work_dir in [parallel.defaults], or mend its owner, permissions or free space on ${node.host}.`,
+        },
+      );
+    }
+  },
+};

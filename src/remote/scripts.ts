@@ -1,0 +1,108 @@
+import { quote } from './quote.ts';
+
+/** The shell scripts that run on nodes. They need nothing but POSIX sh, coreutils, setsid and /proc. */
+
+/** Reads the fields of /proc/PID/stat behind the name, which may contain anything: $1 is the state then. */
+const statFields = `stat_of() { { IFS= read -r line; } <"/proc/$1/stat" 2>/dev/null || return 1; set -f; set -- \${line##*) }; set +f; state=$1 pgrp=$3 began=\${20}; }`;
+
+/** The command with a first line on stderr that tells its process group, without a fork. */
+export function withGroupId(text: string): string {
+  return `{ IFS= read -r s; } </proc/$$/stat; set -f; set -- \${s##*) }; set +f; echo "pgid $3" >&2; set --\n${text}`;
+}
+
+/**
+ * Starts `commandFile` in a session of its own, detached from this connection, its output in `logFile`, and then
+ * tells over the connection what happens to it: the log on stdout, `started PID` and `exit CODE` on stderr. When the
+ * connection ends (end of stdin), only the telling ends.
+ */
+export function launcher(files: {
+  directory: string;
+  logFile: string;
+  commandFile: string;
+  token: string;
+}): string {
+  const [directory, log, command] = [files.directory, files.logFile, files.commandFile].map(quote);
+  return `umask 077
+${statFields}
+mkdir -p ${directory} || exit 73
+: >${log} || exit 73
+exec 3<&0
+setsid sh ${command} </dev/null >>${log} 2>&1 3<&- &
+pid=$!
+stat_of $pid
+printf '{"pid":%s,"pgid":%s,"started":"%s","token":"%s","log":"%s"}\\n' $pid $pid "$began" ${quote(files.token)} ${log} >${directory}/state.json
+echo "started $pid" >&2
+tail -n +1 -f ${log} 2>/dev/null 3<&- </dev/null &
+tail=$!
+( while IFS= read -r line; do :; done <&3; kill $tail $$ 2>/dev/null ) >/dev/null 2>&1 &
+reader=$!
+exec 3<&-
+wait $pid
+echo "exit $?" >&2
+wait $reader
+`;
+}
+
+/**
+ * Ends everything of our user whose environment carries the token: TERM to it and its process groups, grace, KILL.
+ * Prints what is still there as `pid name` lines. A zombie has an empty environment and counts as gone.
+ */
+export function reaper(token: string, graceMs: number): string {
+  return `${finder(token)}
+signal() {
+  for p in $(find_all); do
+    stat_of $p || continue
+    [ "$pgrp" -gt 1 ] && [ "$pgrp" != "$own" ] && [ "$p" = "$pgrp" ] && kill -$1 -- -$pgrp 2>/dev/null
+    kill -$1 $p 2>/dev/null
+  done
+}
+[ -z "$(find_all)" ] && exit 0
+stat_of $$ && own=$pgrp
+signal TERM
+pause=0.01 waited=0
+while [ -n "$(find_all)" ] && [ $waited -lt ${Math.ceil(graceMs)} ]; do
+  sleep $pause
+  case $pause in 0.01) pause=0.02 waited=$((waited+10));; 0.02) pause=0.05 waited=$((waited+20));; *) waited=$((waited+50));; esac
+done
+n=0
+while [ -n "$(find_all)" ] && [ $n -lt 100 ]; do signal KILL; sleep 0.05; n=$((n+1)); done
+for p in $(find_all); do IFS= read -r name <"/proc/$p/comm" && echo "$p $name"; done
+:
+`;
+}
+
+/** Prints the number of living processes with the token. */
+export function counter(token: string): string {
+  return `${finder(token)}\nset -- $(find_all); echo $#`;
+}
+
+/** Defines find_all: pids of our user whose environment carries the token. */
+function finder(token: string): string {
+  return `${statFields}
+find_all() {
+  for f in $(grep -la -- ${quote(`OPTIMIZER_TOKEN=${token}`)} /proc/[0-9]*/environ 2>/dev/null); do
+    p=\${f#/proc/}; p=\${p%/environ}
+    [ -O "/proc/$p" ] && [ "$p" != $$ ] && stat_of $p && [ "$state" != Z ] && echo $p
+  done
+}`;
+}
+
+/** Prints a line \`pid|run|group|rank|controller|name\` for each process of our user that carries any token. */
+export const census = `${statFields}
+for f in $(grep -la -- 'OPTIMIZER_TOKEN=' /proc/[0-9]*/environ 2>/dev/null); do
+  p=\${f#/proc/}; p=\${p%/environ}
+  [ -O "/proc/$p" ] && stat_of $p && [ "$state" != Z ] || continue
+  run= group= rank= controller= token=
+  tr '\\0' '\\n' <"$f" 2>/dev/null | {
+    while IFS= read -r v; do
+      case $v in
+        OPTIMIZER_RUN_ID=*) run=\${v#*=};; OPTIMIZER_GROUP=*) group=\${v#*=};; NODE_RANK=*) rank=\${v#*=};;
+        OPTIMIZER_CONTROLLER=*) controller=\${v#*=};; OPTIMIZER_TOKEN=*) token=\${v#*=};;
+      esac
+    done
+    IFS= read -r name <"/proc/$p/comm"
+    [ -n "$token" ] && echo "$p|$run|$group|$token|$controller|$name"
+  }
+done
+:
+`;

@@ -1,0 +1,57 @@
+import { randomBytes } from 'node:crypto';
+import type { SFTPWrapper } from 'ssh2';
+import { abortable } from '../base/cancellation.ts';
+import type { Files } from './transport.ts';
+
+type Done = (error?: Error | null) => void;
+
+async function done(start: (callback: Done) => void): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    start((error) => (error === undefined || error === null ? resolve() : reject(withCode(error))));
+  });
+}
+
+/** SFTP says 2 where everybody else says ENOENT. */
+function withCode(error: Error): Error {
+  const code = (error as { code?: unknown }).code;
+  return code === 2 ? Object.assign(new Error(error.message, { cause: error }), { code: 'ENOENT' }) : error;
+}
+
+/** Files over one SFTP session, which `session` opens again when the connection was renewed. */
+export function sftpFiles(session: () => Promise<SFTPWrapper>): Files {
+  const using = async <T>(signal: AbortSignal, work: (sftp: SFTPWrapper) => Promise<T>): Promise<T> => {
+    const sftp = await abortable(session(), signal);
+    const closed = new Promise<never>((_, reject) => {
+      sftp.once('close', () => reject(new Error('the SFTP session was closed')));
+    });
+    closed.catch(() => undefined);
+    return abortable(Promise.race([work(sftp), closed]), signal);
+  };
+  return {
+    read: async (path, signal) =>
+      using(
+        signal,
+        async (sftp) =>
+          new Promise<Buffer>((resolve, reject) => {
+            sftp.readFile(path, (error, data) =>
+              error === undefined ? resolve(data) : reject(withCode(error)),
+            );
+          }),
+      ),
+    write: async (path, data, signal) =>
+      using(signal, async (sftp) => {
+        const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`;
+        await done((callback) => sftp.writeFile(temporary, data, { mode: 0o600, flag: 'wx' }, callback));
+        try {
+          await done((callback) => sftp.ext_openssh_rename(temporary, path, callback));
+        } catch (error) {
+          await done((callback) => sftp.unlink(temporary, callback)).catch(() => undefined);
+          throw error;
+        }
+      }),
+    upload: async (local, remote, signal) =>
+      using(signal, async (sftp) => done((callback) => sftp.fastPut(local, remote, callback))),
+    download: async (remote, local, signal) =>
+      using(signal, async (sftp) => done((callback) => sftp.fastGet(remote, local, callback))),
+  };
+}

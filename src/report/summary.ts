@@ -1,0 +1,187 @@
+import type { FitnessTerms, PerformanceIndex } from '../core/fitness/fitness.ts';
+import type { Violation } from '../core/fitness/slo.ts';
+import type { ServingParams } from '../core/space/field.ts';
+import {
+  bestOf,
+  closestOf,
+  isScored,
+  type ErrorRecord,
+  type JournalEntry,
+  type RunStatus,
+  type ScoredRecord,
+  type TrialRecord,
+} from '../parallel/records.ts';
+
+export interface TrialSummary {
+  readonly trial_id: number;
+  readonly group_id: number | null;
+  readonly params: ServingParams;
+  readonly performance: PerformanceIndex & { readonly percentiles: Readonly<Record<string, unknown>> };
+  readonly fitness: number;
+  readonly terms: FitnessTerms;
+  readonly feasible: boolean;
+}
+
+export interface GroupSummary {
+  readonly group_id: number;
+  readonly hosts: readonly string[];
+  readonly measured: number;
+  readonly failed: number;
+  readonly busy_s: number;
+  readonly utilization: number | null;
+  readonly circuit: 'closed' | 'open' | 'half_open';
+}
+
+/** summary.json; seconds and tokens/s, absent is null. */
+export interface Summary {
+  readonly schema: 1;
+  readonly run_id: string;
+  readonly status: RunStatus;
+  readonly exit_code: number;
+  readonly engine: string;
+  readonly benchmark: string;
+  readonly seed: number;
+  readonly started_at: string;
+  readonly finished_at: string;
+  readonly duration_s: number;
+  readonly utilization: number | null;
+  readonly evaluations: {
+    readonly measured: number;
+    readonly reused: number;
+    readonly infeasible: number;
+    readonly failed: number;
+    readonly retried: number;
+    readonly failed_over: number;
+  };
+  readonly groups: readonly GroupSummary[];
+  readonly baseline: TrialSummary | null;
+  readonly best: TrialSummary | null;
+  readonly closest: (TrialSummary & { readonly violations: readonly Violation[] }) | null;
+  readonly improvement: { readonly generate_speed_ratio: number | null };
+  readonly artifacts: Readonly<Record<string, string>>;
+  readonly error: ErrorRecord | null;
+}
+
+export function trialSummary(record: ScoredRecord): TrialSummary {
+  const { verdict } = record;
+  return {
+    trial_id: record.trial_id,
+    group_id: record.group_id,
+    params: record.params,
+    performance: { ...verdict.performance, percentiles: verdict.percentiles },
+    fitness: verdict.fitness,
+    terms: verdict.terms,
+    feasible: verdict.violations.length === 0,
+  };
+}
+
+const seconds = (from: string, to: string): number => (Date.parse(to) - Date.parse(from)) / 1000;
+
+type Entry<T extends JournalEntry['type']> = Extract<JournalEntry, { type: T }>;
+
+function ofType<T extends JournalEntry['type']>(entries: readonly JournalEntry[], type: T): Entry<T>[] {
+  return entries.filter((entry): entry is Entry<T> => entry.type === type);
+}
+
+/** From the first start to the end of the last attempt. */
+function activeSeconds(entries: readonly JournalEntry[], told: readonly TrialRecord[]): number {
+  const starts = ofType(entries, 'started').map(({ at }) => at);
+  const ends = [
+    ...told.filter((record) => record.reused_from === null).map((record) => record.finished_at),
+    ...ofType(entries, 'attempt-failed').map(({ at }) => at),
+  ];
+  const [first] = starts.sort();
+  const last = ends.sort().at(-1);
+  return first === undefined || last === undefined ? 0 : Math.max(0, seconds(first, last));
+}
+
+function groupSummaries(
+  entries: readonly JournalEntry[],
+  told: readonly TrialRecord[],
+  active: number,
+): GroupSummary[] {
+  const started = ofType(entries, 'resumed').at(-1) ?? ofType(entries, 'run-started').at(-1);
+  const attempts = ofType(entries, 'attempt-failed');
+  const circuits = ofType(entries, 'circuit');
+  return (started?.groups ?? []).map(({ group_id, hosts }) => {
+    const here = told.filter((record) => record.group_id === group_id && record.reused_from === null);
+    const failures = attempts.filter((attempt) => attempt.group_id === group_id);
+    const busy =
+      here.reduce((sum, record) => sum + record.start_s + record.benchmark_s, 0) +
+      failures.reduce((sum, attempt) => sum + attempt.busy_s, 0);
+    return {
+      group_id,
+      hosts,
+      measured: here.filter(isScored).length,
+      failed: failures.length,
+      busy_s: busy,
+      utilization: active > 0 ? busy / active : null,
+      circuit: circuits.filter((entry) => entry.group_id === group_id).at(-1)?.state ?? 'closed',
+    };
+  });
+}
+
+function count(told: readonly TrialRecord[]): Summary['evaluations'] {
+  const own = told.filter((record) => record.reused_from === null);
+  const kind = (name: string): number => own.filter((record) => record.verdict.kind === name).length;
+  const retried = told.filter((record) => record.failed_attempts.length > 0);
+  return {
+    measured: kind('scored'),
+    reused: told.length - own.length,
+    infeasible: kind('infeasible'),
+    failed: kind('failed'),
+    retried: retried.length,
+    failed_over: retried.filter(
+      (record) =>
+        isScored(record) && record.failed_attempts.some(({ group_id }) => group_id !== record.group_id),
+    ).length,
+  };
+}
+
+export interface Ending {
+  readonly status: RunStatus;
+  readonly exitCode: number;
+  readonly at: string;
+  readonly error: ErrorRecord | null;
+}
+
+/** The state of a run as a fold over its journal. */
+export function summarize(
+  entries: readonly JournalEntry[],
+  ending: Ending,
+  artifacts: Summary['artifacts'],
+): Summary {
+  const run = ofType(entries, 'run-started')[0];
+  const told = ofType(entries, 'told').map(({ record }) => record);
+  const active = activeSeconds(entries, told);
+  const groups = groupSummaries(entries, told, active);
+  const busy = groups.reduce((sum, group) => sum + group.busy_s, 0);
+  const baseline = told.filter(isScored).find((record) => record.trial_id === 0);
+  const best = bestOf(told);
+  const near = best === undefined ? closestOf(told) : undefined;
+  const speed = (record: ScoredRecord | undefined): number | null =>
+    record?.verdict.performance.generate_speed ?? null;
+  const [from, to] = [speed(baseline), speed(best)];
+  const startedAt = run?.at ?? ending.at;
+  return {
+    schema: 1,
+    run_id: run?.run_id ?? '',
+    status: ending.status,
+    exit_code: ending.exitCode,
+    engine: run?.engine ?? '',
+    benchmark: run?.benchmark ?? '',
+    seed: run?.seed ?? 0,
+    started_at: startedAt,
+    finished_at: ending.at,
+    duration_s: seconds(startedAt, ending.at),
+    utilization: active > 0 && groups.length > 0 ? busy / (groups.length * active) : null,
+    evaluations: count(told),
+    groups,
+    baseline: baseline === undefined ? null : trialSummary(baseline),
+    best: best === undefined ? null : trialSummary(best),
+    closest: near === undefined ? null : { ...trialSummary(near), violations: near.verdict.violations },
+    improvement: { generate_speed_ratio: from === null || to === null || from === 0 ? null : to / from },
+    artifacts,
+    error: ending.error,
+  };
+}

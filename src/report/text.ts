@@ -1,0 +1,128 @@
+import { join } from 'node:path';
+import type { FitnessSettings } from '../core/fitness/fitness.ts';
+import { activeSlos, violations, type Slo } from '../core/fitness/slo.ts';
+import type { Summary, TrialSummary } from './summary.ts';
+
+/** The answer at the end, for a terminal. */
+
+interface Row {
+  readonly name: string;
+  readonly baseline: string;
+  readonly best: string;
+  readonly slo: string;
+}
+
+const metrics = [
+  { key: 'generate_speed', name: 'throughput', factor: 1, digits: 1, unit: 'tok/s' },
+  { key: 'throughput', name: 'requests', factor: 1, digits: 2, unit: 'req/s' },
+  { key: 'time_to_first_token', name: 'TTFT (mean)', factor: 1000, digits: 1, unit: 'ms' },
+  { key: 'time_per_output_token', name: 'TPOT (mean)', factor: 1000, digits: 2, unit: 'ms' },
+  { key: 'success_rate', name: 'success rate', factor: 100, digits: 1, unit: '%' },
+] as const;
+
+function cell(value: number | null | undefined, { factor, digits, unit }: (typeof metrics)[number]): string {
+  return value === null || value === undefined ? '–' : `${(value * factor).toFixed(digits)} ${unit}`;
+}
+
+function sloCell(metric: (typeof metrics)[number], slos: readonly Slo[]): string {
+  const slo = slos.find(({ name }) => name === metric.key);
+  if (slo === undefined) return '';
+  const limit = slo.limit * metric.factor;
+  return `${slo.atLeast ? '≥' : '≤'} ${Number(limit.toPrecision(6))} ${metric.unit}`;
+}
+
+function sloVerdict(trial: TrialSummary | null, settings: FitnessSettings): string {
+  if (trial === null) return '–';
+  const missed = violations(trial.performance, settings);
+  return missed.length === 0 ? 'met' : `missed: ${missed.map(({ slo }) => slo).join(', ')}`;
+}
+
+function table(rows: readonly Row[]): string[] {
+  const width = (pick: (row: Row) => string): number => Math.max(...rows.map((row) => pick(row).length));
+  const [a, b, c] = [width((row) => row.name), width((row) => row.baseline), width((row) => row.best)];
+  return rows.map((row) =>
+    `  ${row.name.padEnd(a)}  ${row.baseline.padStart(b)}  ${row.best.padStart(c)}  ${row.slo}`.trimEnd(),
+  );
+}
+
+function comparison(summary: Summary, settings: FitnessSettings): string[] {
+  const slos = activeSlos(settings);
+  const shown = summary.best ?? summary.closest;
+  const { baseline } = summary;
+  return table([
+    {
+      name: '',
+      baseline: 'baseline',
+      best: summary.best === null ? 'closest' : 'best',
+      slo: slos.length === 0 ? '' : 'SLO',
+    },
+    ...metrics.map((metric) => ({
+      name: metric.name,
+      baseline: cell(baseline?.performance[metric.key], metric),
+      best: cell(shown?.performance[metric.key], metric),
+      slo: sloCell(metric, slos),
+    })),
+    { name: 'SLOs', baseline: sloVerdict(baseline, settings), best: sloVerdict(shown, settings), slo: '' },
+  ]);
+}
+
+function parameters(summary: Summary): string[] {
+  const shown = summary.best ?? summary.closest;
+  if (shown === null) return [];
+  const names = Object.keys(shown.params);
+  const width = Math.max(...names.map((name) => name.length));
+  return names.map((name) => {
+    const before = summary.baseline?.params[name];
+    const now = shown.params[name];
+    const change = before === undefined || before === now ? '' : `   (baseline ${String(before)})`;
+    return `  ${name.padEnd(width)}  ${String(now)}${change}`;
+  });
+}
+
+function headline(summary: Summary): string {
+  const ratio = summary.improvement.generate_speed_ratio;
+  const { best, closest } = summary;
+  if (best !== null) {
+    const gain = ratio === null ? '' : `, ${ratio.toFixed(2)} × the baseline`;
+    return best.trial_id === 0
+      ? 'Your present configuration is the best one found within the SLOs.'
+      : `Trial ${best.trial_id} is the best configuration within the SLOs${gain}.`;
+  }
+  if (closest === null) return 'No configuration was measured.';
+  const missed = closest.violations.map(
+    ({ slo, limit, measured }) => `${slo} ${measured ?? 'not measured'} against ${limit}`,
+  );
+  return `No configuration is within the SLOs. The closest is trial ${closest.trial_id}: ${missed.join('; ')}.`;
+}
+
+function tally({ evaluations: e, utilization }: Summary): string {
+  const parts = [
+    `${e.measured} measured`,
+    `${e.reused} reused`,
+    `${e.infeasible} infeasible`,
+    `${e.failed} failed`,
+  ];
+  const busy = utilization === null ? '' : `; groups busy ${(utilization * 100).toFixed(0)} %`;
+  return `Evaluations: ${parts.join(', ')}${busy}.`;
+}
+
+export function answerText(summary: Summary, settings: FitnessSettings, directory: string): string {
+  const launch = summary.artifacts['best_launch'];
+  const file = (name: string): string => join(directory, name);
+  return [
+    '',
+    headline(summary),
+    '',
+    ...comparison(summary, settings),
+    '',
+    ...parameters(summary),
+    '',
+    tally(summary),
+    ...(launch === undefined
+      ? []
+      : [`Launch:   sh ${file(launch)}   (configuration: ${file('best/config.json')})`]),
+    `Results:  ${file('summary.json')}`,
+    `Table:    ${file(summary.artifacts['csv'] ?? '')}`,
+    '',
+  ].join('\n');
+}

@@ -1,0 +1,160 @@
+import { cpSync, mkdirSync, readdirSync, statSync } from 'node:fs';
+import { appendFile, mkdir, writeFile } from 'node:fs/promises';
+import { join, relative } from 'node:path';
+import writeFileAtomic from 'write-file-atomic';
+import type { TrialId } from '../base/units.ts';
+import type { Field } from '../core/space/field.ts';
+import type { RunStore } from '../parallel/ports.ts';
+import type { JournalEntry } from '../parallel/records.ts';
+import { csvHeader, csvRow, ourColumns, rowOf } from './csv.ts';
+import { Journal, readJournal, type JournalContent } from './journal.ts';
+import { lockRun } from './lock.ts';
+
+export interface RunPaths {
+  readonly output: string;
+  readonly directory: string;
+  readonly journal: string;
+  readonly settings: string;
+  readonly log: string;
+  readonly summary: string;
+  readonly best: string;
+  readonly csv: string;
+}
+
+export function runPaths(output: string, runId: string, csv: string): RunPaths {
+  const directory = join(output, 'runs', runId);
+  return {
+    output,
+    directory,
+    journal: join(directory, 'journal.jsonl'),
+    settings: join(directory, 'settings.json'),
+    log: join(directory, 'optimizer.log'),
+    summary: join(directory, 'summary.json'),
+    best: join(directory, 'best'),
+    csv,
+  };
+}
+
+const backupLimitBytes = 1024 ** 3;
+
+function sizeOf(directory: string): number {
+  return readdirSync(directory, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .reduce((sum, entry) => sum + statSync(join(entry.parentPath, entry.name)).size, 0);
+}
+
+/** A run on disk: the journal is the truth, everything else can be made from it again. */
+export class FileRunStore implements RunStore {
+  readonly runId: string;
+  readonly paths: RunPaths;
+  readonly #fields: readonly Field[];
+  readonly #backups: boolean;
+  readonly #journal: Journal;
+  readonly #lock: Disposable;
+  readonly #entries: JournalEntry[];
+
+  private constructor(
+    runId: string,
+    paths: RunPaths,
+    options: { fields: readonly Field[]; backups: boolean },
+    open: { journal: Journal; lock: Disposable; entries: readonly JournalEntry[] },
+  ) {
+    this.runId = runId;
+    this.paths = paths;
+    this.#fields = options.fields;
+    this.#backups = options.backups;
+    this.#journal = open.journal;
+    this.#lock = open.lock;
+    this.#entries = [...open.entries];
+  }
+
+  static async create(
+    runId: string,
+    paths: RunPaths,
+    options: { fields: readonly Field[]; backups: boolean },
+    now: Date,
+  ): Promise<FileRunStore> {
+    mkdirSync(join(paths.directory, 'trials'), { recursive: true, mode: 0o700 });
+    const lock = lockRun(join(paths.directory, 'lock'), now);
+    const journal = await Journal.create(paths.journal);
+    const store = new FileRunStore(runId, paths, options, { journal, lock, entries: [] });
+    await store.#rewriteCsv();
+    return store;
+  }
+
+  /** Goes on with a run; @throws when another process writes it or its inside is damaged */
+  static async resume(
+    runId: string,
+    paths: RunPaths,
+    options: { fields: readonly Field[]; backups: boolean },
+    now: Date,
+  ): Promise<FileRunStore> {
+    const lock = lockRun(join(paths.directory, 'lock'), now);
+    try {
+      const content: JournalContent = await readJournal(paths.journal);
+      const journal = await Journal.resume(paths.journal, content.intactBytes);
+      const store = new FileRunStore(runId, paths, options, { journal, lock, entries: content.entries });
+      await store.#rewriteCsv();
+      return store;
+    } catch (error) {
+      lock[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** All entries so far, those of earlier sessions included. */
+  get entries(): readonly JournalEntry[] {
+    return this.#entries;
+  }
+
+  async append(given: JournalEntry): Promise<void> {
+    const entry = given.type === 'told' ? { ...given, backup: this.#backUp(given.record.trial_id) } : given;
+    await this.#journal.append(entry);
+    this.#entries.push(entry);
+    if (entry.type === 'told') await appendFile(this.paths.csv, this.#csvRow(entry));
+  }
+
+  async keep(trialId: TrialId, name: string, content: string): Promise<void> {
+    const directory = join(this.paths.directory, 'trials', String(trialId));
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+    await writeFile(join(directory, name), content, { mode: 0o600 });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#journal[Symbol.asyncDispose]();
+    this.#lock[Symbol.dispose]();
+  }
+
+  get #names(): string[] {
+    return this.#fields.map((field) => field.name);
+  }
+
+  #csvRow({ record, backup }: Extract<JournalEntry, { type: 'told' }>): string {
+    return csvRow(rowOf(record, this.#fields, backup ?? null), this.#names);
+  }
+
+  /** Copies the trial's files to `<output>/bak/<n>` until the backups of all runs have 1 GiB. */
+  #backUp(trialId: TrialId): string | null {
+    if (!this.#backups) return null;
+    const root = join(this.paths.output, 'bak');
+    mkdirSync(root, { recursive: true, mode: 0o750 });
+    if (sizeOf(root) > backupLimitBytes) return null;
+    const from = join(this.paths.directory, 'trials', String(trialId));
+    const numbers = readdirSync(root).map(Number).filter(Number.isInteger);
+    const to = join(root, String(Math.max(-1, ...numbers) + 1));
+    try {
+      cpSync(from, to, { recursive: true });
+      return relative(this.paths.output, to);
+    } catch {
+      return null; // a trial that left no files has nothing to back up
+    }
+  }
+
+  async #rewriteCsv(): Promise<void> {
+    const rows = this.#entries.flatMap((entry) => (entry.type === 'told' ? [this.#csvRow(entry)] : []));
+    mkdirSync(join(this.paths.csv, '..'), { recursive: true, mode: 0o750 });
+    await writeFileAtomic(this.paths.csv, csvHeader(this.#names, ourColumns) + rows.join(''), {
+      mode: 0o600,
+    });
+  }
+}

@@ -1,0 +1,54 @@
+import { ModelEvalStateError } from '../base/errors.ts';
+import type { Judgement, Optimizer, Suggestion } from '../core/pso/optimizer.ts';
+import { paramsKey } from '../core/space/space.ts';
+import type { JournalEntry, TrialRecord, Verdict } from '../parallel/records.ts';
+import type { Fitness, TrialId } from '../base/units.ts';
+
+/** What a journal says of a run that goes on. */
+export interface Progress {
+  readonly told: readonly TrialRecord[];
+  /** Asked, but without a verdict: to be measured before anything new. */
+  readonly pending: readonly Suggestion[];
+}
+
+export function judgementOf(verdict: Verdict): Judgement {
+  switch (verdict.kind) {
+    case 'scored':
+      return { kind: 'scored', fitness: verdict.fitness as Fitness };
+    case 'infeasible':
+      return { kind: 'infeasible' };
+    case 'failed':
+      return { kind: 'failed' };
+  }
+}
+
+/**
+ * Brings a fresh optimizer to where the journal ends, by asking and telling the same again.
+ * @throws when it proposes something else: the fields, the seed or the version have changed
+ */
+export function replay(entries: Iterable<JournalEntry>, optimizer: Optimizer): Progress {
+  const told: TrialRecord[] = [];
+  const pending = new Map<TrialId, Suggestion>();
+  for (const entry of entries) {
+    if (entry.type === 'asked') {
+      const { suggestion } = entry;
+      const again = optimizer.ask();
+      if (again?.trialId !== suggestion.trialId || paramsKey(again.params) !== paramsKey(suggestion.params)) {
+        throw new ModelEvalStateError(
+          `The journal does not fit: trial ${suggestion.trialId} was another configuration`,
+          {},
+          {
+            blame: 'operator',
+            remedy: 'The settings or the version changed since the run; start a new run instead.',
+          },
+        );
+      }
+      pending.set(suggestion.trialId, suggestion);
+    } else if (entry.type === 'told') {
+      optimizer.tell(entry.record.trial_id, judgementOf(entry.record.verdict));
+      pending.delete(entry.record.trial_id);
+      told.push(entry.record);
+    }
+  }
+  return { told, pending: [...pending.values()] };
+}

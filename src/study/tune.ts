@@ -1,0 +1,99 @@
+import { childController } from '../base/cancellation.ts';
+import type { Clock } from '../base/clock.ts';
+import type { EventSink } from '../base/events.ts';
+import type { Optimizer, Suggestion } from '../core/pso/optimizer.ts';
+import type { ParticleDispatcher } from '../parallel/particle-dispatcher.ts';
+import type { RunStore } from '../parallel/ports.ts';
+import { bestOf, type TrialRecord } from '../parallel/records.ts';
+import type { ServiceGroupPool } from '../parallel/service-group-pool.ts';
+import { judgementOf, type Progress } from './replay.ts';
+
+export interface Study {
+  readonly optimizer: Optimizer;
+  readonly dispatcher: ParticleDispatcher;
+  readonly pool: ServiceGroupPool;
+  readonly store: RunStore;
+  readonly events: EventSink;
+  readonly clock: Clock;
+  readonly evaluations: number;
+  /** From an earlier session of the run. */
+  readonly progress: Progress;
+}
+
+/**
+ * Asks, dispatches and tells until the budget is used. A free group gets the next particle at once.
+ * Everything started has ended when it resolves or rejects.
+ */
+export async function tune(study: Study, signal: AbortSignal): Promise<void> {
+  using session = childController(signal);
+  const told = [...study.progress.told];
+  const waiting = [...study.progress.pending];
+  const flights = new Set<Promise<void>>();
+  let failure: { readonly error: unknown } | undefined;
+
+  const fly = (suggestion: Suggestion): void => {
+    const flight = evaluate(study, suggestion, told, session.signal)
+      .catch((error: unknown) => {
+        failure ??= { error };
+        session.abort(error);
+      })
+      .finally(() => flights.delete(flight));
+    flights.add(flight);
+  };
+
+  try {
+    while (!session.signal.aborted) {
+      const suggestion = study.dispatcher.hasRoom ? (waiting.shift() ?? (await ask(study))) : undefined;
+      if (suggestion !== undefined) fly(suggestion);
+      else if (flights.size === 0 && study.optimizer.done) break;
+      else await Promise.race([...flights, study.pool.changed.wait(session.signal)]);
+    }
+  } catch (error) {
+    failure ??= { error };
+    session.abort(error);
+  }
+  await Promise.all(flights);
+  signal.throwIfAborted();
+  if (failure !== undefined) throw failure.error;
+}
+
+/** Durable before anything is started for it. */
+async function ask({ optimizer, store, clock }: Study): Promise<Suggestion | undefined> {
+  const suggestion = optimizer.ask();
+  if (suggestion !== undefined) {
+    await store.append({ type: 'asked', at: clock.wallTime().toISOString(), suggestion });
+  }
+  return suggestion;
+}
+
+async function evaluate(
+  study: Study,
+  suggestion: Suggestion,
+  told: TrialRecord[],
+  signal: AbortSignal,
+): Promise<void> {
+  const { dispatcher, store, clock, optimizer, events, evaluations } = study;
+  const record = await dispatcher.evaluate(suggestion, signal);
+  await store.append({ type: 'told', at: clock.wallTime().toISOString(), record });
+  optimizer.tell(record.trial_id, judgementOf(record.verdict));
+  told.push(record);
+  const { verdict } = record;
+  const scored = verdict.kind === 'scored';
+  events.emit({
+    type: 'trial.finished',
+    trialId: record.trial_id,
+    groupId: record.group_id,
+    kind: verdict.kind,
+    reusedFrom: record.reused_from,
+    feasible: scored && verdict.violations.length === 0,
+    isBest: bestOf(told)?.trial_id === record.trial_id,
+    told: told.length,
+    evaluations,
+    generateSpeed: scored ? verdict.performance.generate_speed : null,
+    ttftSeconds: scored ? verdict.performance.time_to_first_token : null,
+    tpotSeconds: scored ? verdict.performance.time_per_output_token : null,
+    successRate: scored ? verdict.performance.success_rate : null,
+    fitness: scored ? verdict.fitness : null,
+    error: scored ? null : verdict.error.message,
+  });
+}
