@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { ms, type Ms } from './units.ts';
 
 /** A controller that follows its parents; dispose it to let go of them. */
@@ -9,6 +10,7 @@ export interface ChildController extends Disposable {
 /** Use instead of `AbortSignal.any` per call: long-lived parents would collect one listener a call. */
 export function childController(...parents: readonly AbortSignal[]): ChildController {
   const controller = new AbortController();
+  setMaxListeners(0, controller.signal); // as many waits as there are groups hang on one
   const release: (() => void)[] = [];
   const dispose = (): void => {
     for (const undo of release.splice(0)) undo();
@@ -54,7 +56,7 @@ export function deadline(duration: Ms, reason: () => Error, ...parents: AbortSig
   };
 }
 
-export const never: AbortSignal = new AbortController().signal;
+export const never: AbortSignal = childController().signal;
 
 /** Runs everything to its end, then throws the first failure: for work that owns remote processes. */
 export async function settleAll<T>(work: readonly Promise<T>[]): Promise<T[]> {

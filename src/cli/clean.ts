@@ -5,7 +5,7 @@ import { controllerLives } from '../base/process-start.ts';
 import type { NodeConfig } from '../config/parallel-config.ts';
 import type { Executor } from '../parallel/ports.ts';
 import { localConnector, sshConnector } from '../remote/remote-executor.ts';
-import { census, reaper } from '../remote/scripts.ts';
+import { census, reaper, shell } from '../remote/scripts.ts';
 import { newestRun } from '../runs/catalog.ts';
 import { loadSettings, type Loaded } from './load.ts';
 import type { CliOptions } from './options.ts';
@@ -25,6 +25,8 @@ interface Found {
   readonly token: string;
   readonly controller: string;
   readonly name: string;
+  /** One of a kind for a running machine: several hosts may lead to the same. */
+  readonly boot: string;
 }
 
 interface Row extends Found {
@@ -39,8 +41,9 @@ function parse(host: string, stdout: string): Found[] {
     .split('\n')
     .filter((line) => line.includes('|'))
     .map((line) => {
-      const [pid = '', run = '', group = '', token = '', controller = '', name = ''] = line.split('|');
-      return { host, pid: Number(pid), run, group, token, controller, name };
+      const [pid = '', run = '', group = '', token = '', controller = '', name = '', boot = ''] =
+        line.split('|');
+      return { host, pid: Number(pid), run, group, token, controller, name, boot };
     });
 }
 
@@ -57,7 +60,7 @@ const words = {
 } as const;
 
 async function cleanNode(executor: Executor, options: CleanOptions, signal: AbortSignal): Promise<Row[]> {
-  const { stdout } = await executor.run({ argv: ['sh', '-c', census] }, { signal, timeout });
+  const { stdout } = await executor.run(shell(census, 'looking for processes'), { signal, timeout });
   const found = parse(executor.host, stdout);
   const ending = new Set(
     found.filter((one) => verdict(one, options.force === true) === 'end').map(({ token }) => token),
@@ -65,10 +68,10 @@ async function cleanNode(executor: Executor, options: CleanOptions, signal: Abor
   const survivors = new Set<string>();
   if (options.dryRun !== true) {
     for (const token of ending) {
-      const { stdout: left } = await executor.run(
-        { argv: ['sh', '-c', reaper(token, grace)] },
-        { signal, timeout },
-      );
+      const { stdout: left } = await executor.run(shell(reaper(token, grace), 'ending processes'), {
+        signal,
+        timeout,
+      });
       for (const line of left.split('\n')) survivors.add(line.split(' ')[0] ?? '');
     }
   }
@@ -78,6 +81,10 @@ async function cleanNode(executor: Executor, options: CleanOptions, signal: Abor
     if (options.dryRun === true) return { ...one, outcome: 'would be ended' };
     return { ...one, outcome: survivors.has(String(one.pid)) ? 'STILL RUNNING' : 'ended' };
   });
+}
+
+function distinct(rows: readonly Row[]): Row[] {
+  return [...new Map(rows.map((row) => [`${row.boot}/${row.pid}`, row])).values()];
 }
 
 /** Hosts by the usual flags, else those of the configuration, else those of the newest run. */
@@ -156,7 +163,7 @@ export async function clean(options: CleanOptions): Promise<number> {
   const { parallel, local } = loaded.settings;
   const nodes = parallel.service_groups.flatMap((group) => group.nodes);
   const results = await settleAll(nodes.map(async (node) => onNode(node, local, options, stop.signal)));
-  const rows = results.flatMap((result) => result.rows);
+  const rows = distinct(results.flatMap((result) => result.rows));
   const failures = results.flatMap((result) =>
     result.error === undefined ? [] : [asOptimizerError(result.error)],
   );

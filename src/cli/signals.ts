@@ -1,3 +1,4 @@
+import { childController } from '../base/cancellation.ts';
 import { exitCodes } from './outcome.ts';
 
 /**
@@ -7,7 +8,7 @@ import { exitCodes } from './outcome.ts';
 export function stopOnSignals(
   onFirst: (signal: string) => void,
 ): { readonly signal: AbortSignal } & Disposable {
-  const controller = new AbortController();
+  const controller = childController();
   const names = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
   const listener = (name: string): void => {
     if (controller.signal.aborted) {

@@ -66,10 +66,15 @@ export class ParticleDispatcher {
   }
 
   /**
-   * Until there is a verdict.
+   * Until there is a verdict, which `told` gets before the group's place is given to the next particle: the next
+   * question must know this answer.
    * @throws when aborted, and the errors that stop a run: blame `operator` and `program`
    */
-  async evaluate(suggestion: Suggestion, signal: AbortSignal): Promise<TrialRecord> {
+  async evaluate(
+    suggestion: Suggestion,
+    told: (record: TrialRecord) => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<TrialRecord> {
     const { clock } = this.#options;
     const trial: Trial = {
       suggestion,
@@ -81,17 +86,30 @@ export class ParticleDispatcher {
     };
     const key = paramsKey(suggestion.params);
     const earlier = await this.#measured.get(key)?.catch(() => undefined);
-    if (earlier !== undefined && earlier.verdict.kind !== 'failed')
-      return this.#record(trial, reuse(earlier));
-    const work = this.#untilVerdict(trial, signal).then((settled) => this.#record(trial, settled));
+    if (earlier !== undefined && earlier.verdict.kind !== 'failed') {
+      const record = this.#record(trial, reuse(earlier));
+      await told(record);
+      return record;
+    }
+    const work = this.#untilVerdict(trial, told, signal);
     this.#measured.set(key, work);
     return work;
   }
 
-  async #untilVerdict(trial: Trial, signal: AbortSignal): Promise<Settled> {
+  async #untilVerdict(
+    trial: Trial,
+    told: (record: TrialRecord) => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<TrialRecord> {
     for (let attempt = 0; ; attempt++) {
-      const settled = await this.#limit(async () => this.#attempt(trial, attempt, signal));
-      if (settled !== undefined) return settled;
+      const done = await this.#limit(async () => {
+        const settled = await this.#attempt(trial, attempt, signal);
+        if (settled === undefined) return undefined;
+        const record = this.#record(trial, settled);
+        await told(record);
+        return record;
+      });
+      if (done !== undefined) return done;
       const { retry, clock, rng, events } = this.#options;
       const delay = retryDelay(attempt, retry, rng.next());
       const last = trial.failed.at(-1);

@@ -13,6 +13,8 @@ import type { JournalEntry } from './records.ts';
 export interface Command {
   /** Quoted once, by the executor. */
   readonly argv: readonly [string, ...string[]];
+  /** What messages call it, where argv is no pleasure to read. */
+  readonly label?: string;
   readonly cwd?: string;
   readonly env?: Readonly<Record<string, string>>;
   readonly stdin?: string;

@@ -1,3 +1,4 @@
+import { childController } from '../base/cancellation.ts';
 import { SimulatorHealthCheckError, type ModelEvalStateError } from '../base/errors.ts';
 import type { BenchmarkTarget, RemoteProcess } from './ports.ts';
 
@@ -22,7 +23,7 @@ export function watch(
   processes: readonly WatchedProcess[],
   diagnose: (watched: WatchedProcess, exitCode: number) => ModelEvalStateError,
 ): AbortSignal {
-  const controller = new AbortController();
+  const controller = childController();
   for (const watched of processes) {
     void watched.process.exited.then((exit) => {
       if (exit.kind === 'lost') {

@@ -1,6 +1,6 @@
 import pLimit from 'p-limit';
 import { Condition } from '../base/condition.ts';
-import { settleAll } from '../base/cancellation.ts';
+import { childController, settleAll } from '../base/cancellation.ts';
 import type { Clock } from '../base/clock.ts';
 import { CommunicationError, asOptimizerError, type ModelEvalStateError } from '../base/errors.ts';
 import type { EventSink } from '../base/events.ts';
@@ -45,7 +45,7 @@ export class ServiceGroupPool implements AsyncDisposable {
   readonly #members: readonly Member[];
   readonly #options: PoolOptions;
   readonly #changed = new Condition();
-  readonly #stop = new AbortController();
+  readonly #stop = childController();
   readonly #repairs = new Set<Promise<void>>();
   #turn = 0;
 

@@ -100,6 +100,10 @@ export function topologyOf(
   };
 }
 
+async function closeAll(executors: readonly Executor[]): Promise<void> {
+  await Promise.all(executors.map(async (executor) => executor[Symbol.asyncDispose]()));
+}
+
 /** Machines that host one instance of the service at a time, reached through one executor each. */
 export class ServiceGroup implements AsyncDisposable {
   readonly id: GroupId;
@@ -131,15 +135,16 @@ export class ServiceGroup implements AsyncDisposable {
   async connect(signal: AbortSignal, options: { readonly retry: boolean }): Promise<void> {
     const kept = this.#nodes;
     this.#nodes = [];
+    let executors: Executor[] = [];
     try {
-      const executors = await this.#executors(kept, signal, options);
+      executors = await this.#executors(kept, signal, options);
       this.#nodes = await settleAll(
         executors.map(async (executor, rank) => this.#inspect(executor, rank, signal)),
       );
       await this.#reap(ms(0));
     } catch (error) {
-      await this.#disconnect(this.#nodes);
       this.#nodes = [];
+      await closeAll(executors);
       throw error;
     }
     for (const { facts, executor } of this.#nodes) {
@@ -176,7 +181,7 @@ export class ServiceGroup implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     const nodes = this.#nodes;
     this.#nodes = [];
-    await this.#disconnect(nodes);
+    await closeAll(nodes.map(({ executor }) => executor));
   }
 
   async #executors(
@@ -185,7 +190,6 @@ export class ServiceGroup implements AsyncDisposable {
     options: { readonly retry: boolean },
   ): Promise<Executor[]> {
     const usable = kept.filter(({ executor }) => !executor.lost.aborted);
-    await this.#disconnect(kept.filter(({ executor }) => executor.lost.aborted));
     const outcomes = await Promise.allSettled(
       this.config.nodes.map(async (node) => {
         const open = usable.find(({ executor }) => executor.host === node.host);
@@ -195,17 +199,13 @@ export class ServiceGroup implements AsyncDisposable {
     const failed = outcomes.find((outcome) => outcome.status === 'rejected');
     const open = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []));
     if (failed === undefined) return open;
-    await Promise.all(open.map(async (executor) => executor[Symbol.asyncDispose]()));
+    await closeAll(open);
     throw failed.reason;
   }
 
   async #inspect(executor: Executor, rank: number, signal: AbortSignal): Promise<Node> {
     const node = need(this.config.nodes[rank], 'node');
     return { executor, facts: await this.#deps.probe.inspect(executor, node, signal) };
-  }
-
-  async #disconnect(nodes: readonly Node[]): Promise<void> {
-    await Promise.all(nodes.map(async ({ executor }) => executor[Symbol.asyncDispose]()));
   }
 
   #owner(rank: number): Owner {
@@ -240,7 +240,7 @@ export class ServiceGroup implements AsyncDisposable {
     const began = this.#deps.clock.now();
     const ended = (watched: WatchedProcess, code: number): ModelEvalStateError =>
       this.#death(watched, code, context);
-    const fatal = new AbortController();
+    const fatal = childController();
     let failed: AbortSignal | undefined;
     for (const stage of plan.stages) {
       const processes = await settleAll(
@@ -268,7 +268,7 @@ export class ServiceGroup implements AsyncDisposable {
   }
 
   /** A line that tells the end ends the wait, before the process notices itself. */
-  #watchLogs(processes: readonly WatchedProcess[], fatal: AbortController): void {
+  #watchLogs(processes: readonly WatchedProcess[], fatal: ChildController): void {
     const patterns = this.#deps.logPatterns.filter((pattern) => pattern.fatal);
     for (const { process, host } of processes) {
       process.onLine((line) => {

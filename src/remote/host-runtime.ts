@@ -1,7 +1,7 @@
 import { hostname } from 'node:os';
 import type { Command, Owner, Runtime } from '../parallel/ports.ts';
 import { processStart } from '../base/process-start.ts';
-import { counter, reaper } from './scripts.ts';
+import { counter, reaper, shell } from './scripts.ts';
 
 /** Ends with a dot, so that no token is the beginning of another one. */
 export function tokenOf({ runId, groupId, rank }: Owner): string {
@@ -22,6 +22,6 @@ export const hostRuntime: Runtime = {
     };
     return { ...command, env };
   },
-  reap: (owner, grace) => ({ argv: ['sh', '-c', reaper(tokenOf(owner), grace)] }),
-  count: (owner) => ({ argv: ['sh', '-c', counter(tokenOf(owner))] }),
+  reap: (owner, grace) => shell(reaper(tokenOf(owner), grace), 'ending owned processes'),
+  count: (owner) => shell(counter(tokenOf(owner)), 'counting owned processes'),
 };

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { copyFile, readFile } from 'node:fs/promises';
 import writeFileAtomic from 'write-file-atomic';
+import { never } from '../base/cancellation.ts';
 import { deferred } from '../base/condition.ts';
 import type { Channel, ChannelEnd, Files, Transport } from './transport.ts';
 
@@ -8,7 +9,7 @@ import type { Channel, ChannelEnd, Files, Transport } from './transport.ts';
 export class LocalTransport implements Transport {
   readonly host = '127.0.0.1';
   readonly address = '127.0.0.1';
-  readonly lost: AbortSignal = new AbortController().signal;
+  readonly lost: AbortSignal = never;
 
   readonly files: Files = {
     read: async (path, signal) => readFile(path, { signal }),

@@ -3,6 +3,7 @@ import { ms } from '../base/units.ts';
 import { defaultWorkDir } from '../config/parallel-config.ts';
 import type { NodeFacts, NodeProbe } from '../parallel/ports.ts';
 import { quote } from './quote.ts';
+import { shell } from './scripts.ts';
 
 /** Makes the work directory, ours alone where it is made by us, and looks for accelerators. */
 function inspection(workDir: string, fallback: boolean): string {
@@ -28,11 +29,9 @@ printf '%s\\n%s\\n%s\\n' "$d" "$type" "$warning"
 
 export const nodeProbe: NodeProbe = {
   async inspect(executor, node, signal): Promise<NodeFacts> {
-    const command = {
-      argv: ['sh', '-c', inspection(node.work_dir, node.work_dir === defaultWorkDir)] as const,
-    };
+    const script = inspection(node.work_dir, node.work_dir === defaultWorkDir);
     try {
-      const { stdout } = await executor.run({ argv: [...command.argv] }, { signal, timeout: ms(30_000) });
+      const { stdout } = await executor.run(shell(script, 'looking around'), { signal, timeout: ms(30_000) });
       const [workDir = node.work_dir, found = 'npu', warning = ''] = stdout.split('\n');
       return {
         workDir,

@@ -1,4 +1,10 @@
+import type { Command } from '../parallel/ports.ts';
 import { quote } from './quote.ts';
+
+/** A script as a command; messages call it by its label. */
+export function shell(script: string, label: string): Command {
+  return { argv: ['sh', '-c', script], label };
+}
 
 /** The shell scripts that run on nodes. They need nothing but POSIX sh, coreutils, setsid and /proc. */
 
@@ -87,8 +93,9 @@ find_all() {
 }`;
 }
 
-/** Prints a line \`pid|run|group|rank|controller|name\` for each process of our user that carries any token. */
+/** Prints a line `pid|run|group|token|controller|name|boot` for each process of our user that carries any token. */
 export const census = `${statFields}
+IFS= read -r boot </proc/sys/kernel/random/boot_id
 for f in $(grep -la -- 'OPTIMIZER_TOKEN=' /proc/[0-9]*/environ 2>/dev/null); do
   p=\${f#/proc/}; p=\${p%/environ}
   [ -O "/proc/$p" ] && stat_of $p && [ "$state" != Z ] || continue
@@ -101,7 +108,7 @@ for f in $(grep -la -- 'OPTIMIZER_TOKEN=' /proc/[0-9]*/environ 2>/dev/null); do
       esac
     done
     IFS= read -r name <"/proc/$p/comm"
-    [ -n "$token" ] && echo "$p|$run|$group|$token|$controller|$name"
+    [ -n "$token" ] && echo "$p|$run|$group|$token|$controller|$name|$boot"
   }
 done
 :

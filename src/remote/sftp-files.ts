@@ -17,15 +17,26 @@ function withCode(error: Error): Error {
   return code === 2 ? Object.assign(new Error(error.message, { cause: error }), { code: 'ENOENT' }) : error;
 }
 
+const closes = new WeakMap<SFTPWrapper, Promise<never>>();
+
+/** Rejects when the session ends: its requests would never be answered. */
+async function closeOf(sftp: SFTPWrapper): Promise<never> {
+  let closed = closes.get(sftp);
+  if (closed === undefined) {
+    closed = new Promise<never>((_, reject) => {
+      sftp.once('close', () => reject(new Error('the SFTP session was closed')));
+    });
+    closed.catch(() => undefined);
+    closes.set(sftp, closed);
+  }
+  return closed;
+}
+
 /** Files over one SFTP session, which `session` opens again when the connection was renewed. */
 export function sftpFiles(session: () => Promise<SFTPWrapper>): Files {
   const using = async <T>(signal: AbortSignal, work: (sftp: SFTPWrapper) => Promise<T>): Promise<T> => {
     const sftp = await abortable(session(), signal);
-    const closed = new Promise<never>((_, reject) => {
-      sftp.once('close', () => reject(new Error('the SFTP session was closed')));
-    });
-    closed.catch(() => undefined);
-    return abortable(Promise.race([work(sftp), closed]), signal);
+    return abortable(Promise.race([work(sftp), closeOf(sftp)]), signal);
   };
   return {
     read: async (path, signal) =>

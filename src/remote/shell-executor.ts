@@ -7,7 +7,7 @@ import type { Command, CommandResult, Executor, RemoteProcess, SpawnOptions } fr
 import { BoundedText } from './bounded-text.ts';
 import { quote, script } from './quote.ts';
 import { SpawnedProcess } from './spawned-process.ts';
-import { launcher, withGroupId } from './scripts.ts';
+import { launcher, shell, withGroupId } from './scripts.ts';
 import type { Channel, ChannelEnd, Transport } from './transport.ts';
 
 const outputLimit = 1024 * 1024;
@@ -34,7 +34,7 @@ export class ShellExecutor implements Executor {
   }
 
   async run(command: Command, options: { signal: AbortSignal; timeout: Ms }): Promise<CommandResult> {
-    const name = command.argv.join(' ').slice(0, 100);
+    const name = command.label ?? command.argv.join(' ').slice(0, 100);
     const expired = (): Error => new IPCTimeoutError(`${name} on ${this.host}`, toSeconds(options.timeout));
     using bounded = deadline(options.timeout, expired, options.signal);
     const channel = await this.#transport.open(withGroupId(script(command)), bounded.signal);
@@ -85,8 +85,11 @@ export class ShellExecutor implements Executor {
       await this.#transport.files.write(path, bytes, signal);
     } catch (error) {
       if ((error as { code?: unknown }).code !== 'ENOENT') throw this.#writeFailure(path, error);
-      const parents = { argv: ['sh', '-c', `umask 077; mkdir -p ${quote(posix.dirname(path))}`] as const };
-      await this.run({ argv: [...parents.argv] }, { signal, timeout: ms(30_000) });
+      const parent = quote(posix.dirname(path));
+      await this.run(shell(`umask 077; mkdir -p ${parent}`, `mkdir ${parent}`), {
+        signal,
+        timeout: ms(30_000),
+      });
       await this.#transport.files.write(path, bytes, signal).catch((again: unknown) => {
         throw this.#writeFailure(path, again);
       });

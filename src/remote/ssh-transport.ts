@@ -10,7 +10,7 @@ import ssh2, {
   type ConnectConfig,
   type SFTPWrapper,
 } from 'ssh2';
-import { abortable } from '../base/cancellation.ts';
+import { abortable, childController } from '../base/cancellation.ts';
 import { deferred } from '../base/condition.ts';
 import { CommunicationError, type ModelEvalStateError } from '../base/errors.ts';
 import {
@@ -87,7 +87,7 @@ export class SshTransport implements Transport {
   readonly host: string;
   readonly address: string;
   readonly #client: Client;
-  readonly #lost = new AbortController();
+  readonly #lost = childController();
   readonly #limit = pLimit(maxChannels);
   #sftp: Promise<SFTPWrapper> | undefined;
 
@@ -168,13 +168,14 @@ export class SshTransport implements Transport {
   async open(text: string, signal: AbortSignal): Promise<Channel> {
     signal.throwIfAborted();
     this.#lost.signal.throwIfAborted();
-    const opened = deferred<ClientChannel>();
+    const opened = deferred<Channel>();
     const over = deferred<unknown>();
     void this.#limit(async () => {
       try {
         this.#lost.signal.throwIfAborted();
         this.#client.exec(`exec sh -c ${quote(text)}`, (error, stream) => {
-          if (error === undefined) opened.resolve(stream);
+          // At once: exit and close of a short command may be in the same packet.
+          if (error === undefined) opened.resolve(this.#channel(stream));
           else opened.reject(this.#refusal(error));
         });
       } catch (error) {
@@ -185,7 +186,7 @@ export class SshTransport implements Transport {
     const onLost = (): void => opened.reject(this.#lost.signal.reason as Error);
     this.#lost.signal.addEventListener('abort', onLost, { once: true });
     try {
-      const channel = this.#channel(await opened.promise);
+      const channel = await opened.promise;
       void channel.ended.then(over.resolve);
       return channel;
     } catch (error) {

@@ -72,8 +72,11 @@ async function evaluate(
   told: TrialRecord[],
   signal: AbortSignal,
 ): Promise<void> {
-  const { dispatcher, store, clock, optimizer, events, evaluations } = study;
-  const record = await dispatcher.evaluate(suggestion, signal);
+  await study.dispatcher.evaluate(suggestion, async (record) => tell(study, record, told), signal);
+}
+
+async function tell(study: Study, record: TrialRecord, told: TrialRecord[]): Promise<void> {
+  const { store, clock, optimizer, events, evaluations } = study;
   await store.append({ type: 'told', at: clock.wallTime().toISOString(), record });
   optimizer.tell(record.trial_id, judgementOf(record.verdict));
   told.push(record);

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
+import { deferred } from '../../base/condition.ts';
 import { BenchmarkExecutionError, type Blame } from '../../base/errors.ts';
 import { createRng, type Rng } from '../../base/rng.ts';
 import type { ServingParams } from '../../core/space/field.ts';
@@ -77,6 +78,19 @@ function unusable(
   );
 }
 
+async function answerOf(worker: Worker, message: ToWorker): Promise<FromWorker> {
+  const answer = deferred<FromWorker>();
+  const onError = (error: Error): void => answer.reject(error);
+  const onExit = (code: number): void => answer.reject(new Error(`exit code ${code}`));
+  worker.on('message', answer.resolve).on('error', onError).on('exit', onExit);
+  worker.postMessage(message);
+  try {
+    return await answer.promise;
+  } finally {
+    worker.off('message', answer.resolve).off('error', onError).off('exit', onExit);
+  }
+}
+
 /** A load generator for OpenAI-compatible servers, on worker threads of its own. */
 export class BuiltinBenchmark implements Benchmark<BuiltinConfig> {
   readonly name = 'builtin';
@@ -120,12 +134,7 @@ export class BuiltinBenchmark implements Benchmark<BuiltinConfig> {
     const abort = (): void => worker.postMessage({ type: 'abort' } satisfies ToWorker);
     signal.addEventListener('abort', abort, { once: true });
     try {
-      const answer = await new Promise<FromWorker>((resolve, reject) => {
-        worker.once('message', resolve);
-        worker.once('error', reject);
-        worker.postMessage({ type: 'run', job } satisfies ToWorker);
-      });
-      worker.removeAllListeners();
+      const answer = await answerOf(worker, { type: 'run', job });
       worker.unref();
       this.#idle.push(worker);
       signal.throwIfAborted();

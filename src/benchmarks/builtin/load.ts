@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { setMaxListeners } from 'node:events';
 import { Pool } from 'undici';
 import type { Prompt } from './prompts.ts';
 import { completion, type Endpoint, type RequestOutcome } from './request.ts';
@@ -95,6 +96,7 @@ export async function generateLoad(job: LoadJob, signal: AbortSignal): Promise<L
   const limit = new AbortController();
   const timer = setTimeout(() => limit.abort(new Error('time limit')), job.timeoutMs);
   const both = AbortSignal.any([signal, limit.signal]);
+  setMaxListeners(0, both);
   const pool = new Pool(base.origin, {
     connections: job.maxConcurrency,
     pipelining: 1,

@@ -34,14 +34,11 @@ function enumAt(field: Field, x: number): ParamValue {
   return value;
 }
 
+/** A constant keeps its value; only what the dtype cannot hold is converted. */
 function constantValue(field: Field): ParamValue {
-  const { value } = field;
-  if (typeof value !== 'number' || value === 0 || !Number.isFinite(value)) {
-    return typeof value === 'boolean' && (field.dtype === 'int' || field.dtype === 'float')
-      ? Number(value)
-      : value;
-  }
-  return field.dtype === 'int' ? Math.trunc(value) : value;
+  const { value, dtype } = field;
+  if (value === true && dtype !== 'bool') return 1;
+  return dtype === 'int' && typeof value === 'number' && Number.isFinite(value) ? Math.trunc(value) : value;
 }
 
 type Values = Map<string, ParamValue>;
