@@ -16,6 +16,16 @@ export function withGroupId(text: string): string {
   return `{ IFS= read -r s; } </proc/$$/stat; set -f; set -- \${s##*) }; set +f; echo "pgid $3" >&2; set --\n${text}`;
 }
 
+/** TERM for a process group, KILL after the grace. dash has no `kill -TERM -- -PGID`, hence -s. */
+export function groupKiller(pgid: number, graceMs: number): string {
+  return `kill -s TERM -- -${pgid} 2>/dev/null
+i=0
+while kill -s 0 -- -${pgid} 2>/dev/null && [ $i -lt ${Math.ceil(graceMs / 50)} ]; do sleep 0.05; i=$((i+1)); done
+kill -s KILL -- -${pgid} 2>/dev/null
+:
+`;
+}
+
 /**
  * Starts `commandFile` in a session of its own, detached from this connection, its output in `logFile`, and then
  * tells over the connection what happens to it: the log on stdout, `started PID` and `exit CODE` on stderr. When the
@@ -58,8 +68,8 @@ export function reaper(token: string, graceMs: number): string {
 signal() {
   for p in $(find_all); do
     stat_of $p || continue
-    [ "$pgrp" -gt 1 ] && [ "$pgrp" != "$own" ] && [ "$p" = "$pgrp" ] && kill -$1 -- -$pgrp 2>/dev/null
-    kill -$1 $p 2>/dev/null
+    [ "$pgrp" -gt 1 ] && [ "$pgrp" != "$own" ] && [ "$p" = "$pgrp" ] && kill -s $1 -- -$pgrp 2>/dev/null
+    kill -s $1 $p 2>/dev/null
   done
 }
 [ -z "$(find_all)" ] && exit 0

@@ -7,7 +7,13 @@ type Done = (error?: Error | null) => void;
 
 async function done(start: (callback: Done) => void): Promise<void> {
   await new Promise<void>((resolve, reject) => {
-    start((error) => (error === undefined || error === null ? resolve() : reject(withCode(error))));
+    const callback: Done = (error) =>
+      error === undefined || error === null ? resolve() : reject(withCode(error));
+    try {
+      start(callback);
+    } catch (error) {
+      reject(error as Error); // ssh2 throws what the server cannot do
+    }
   });
 }
 
@@ -15,6 +21,17 @@ async function done(start: (callback: Done) => void): Promise<void> {
 function withCode(error: Error): Error {
   const code = (error as { code?: unknown }).code;
   return code === 2 ? Object.assign(new Error(error.message, { cause: error }), { code: 'ENOENT' }) : error;
+}
+
+/** Over an existing file: at once where the server has OpenSSH's extension, else with a moment without the file. */
+async function rename(sftp: SFTPWrapper, from: string, to: string): Promise<void> {
+  try {
+    await done((callback) => sftp.ext_openssh_rename(from, to, callback));
+  } catch (error) {
+    if (!/not support/.test((error as Error).message)) throw error;
+    await done((callback) => sftp.unlink(to, callback)).catch(() => undefined);
+    await done((callback) => sftp.rename(from, to, callback));
+  }
 }
 
 const closes = new WeakMap<SFTPWrapper, Promise<never>>();
@@ -54,7 +71,7 @@ export function sftpFiles(session: () => Promise<SFTPWrapper>): Files {
         const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`;
         await done((callback) => sftp.writeFile(temporary, data, { mode: 0o600, flag: 'wx' }, callback));
         try {
-          await done((callback) => sftp.ext_openssh_rename(temporary, path, callback));
+          await rename(sftp, temporary, path);
         } catch (error) {
           await done((callback) => sftp.unlink(temporary, callback)).catch(() => undefined);
           throw error;

@@ -7,7 +7,7 @@ import type { Command, CommandResult, Executor, RemoteProcess, SpawnOptions } fr
 import { BoundedText } from './bounded-text.ts';
 import { quote, script } from './quote.ts';
 import { SpawnedProcess } from './spawned-process.ts';
-import { launcher, shell, withGroupId } from './scripts.ts';
+import { groupKiller, launcher, shell, withGroupId } from './scripts.ts';
 import type { Channel, ChannelEnd, Transport } from './transport.ts';
 
 const outputLimit = 1024 * 1024;
@@ -138,7 +138,7 @@ export class ShellExecutor implements Executor {
     const gone = channel.ended.then(() => undefined);
     const id = await Promise.race([pgid, gone]);
     if (id === undefined || this.lost.aborted) return channel.close();
-    const text = `kill -TERM -- -${id} 2>/dev/null; i=0; while kill -0 -- -${id} 2>/dev/null && [ $i -lt ${killGrace / 50} ]; do sleep 0.05; i=$((i+1)); done; kill -KILL -- -${id} 2>/dev/null; :`;
+    const text = groupKiller(id, killGrace);
     try {
       const killer = await this.#transport.open(text, limit.signal);
       killer.stdout.resume();

@@ -1,0 +1,278 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { childController, never } from '../../src/base/cancellation.ts';
+import { IPCCommandError, IPCTimeoutError } from '../../src/base/errors.ts';
+import { groupId, ms } from '../../src/base/units.ts';
+import type { Executor } from '../../src/parallel/ports.ts';
+import { hostRuntime } from '../../src/remote/host-runtime.ts';
+import { LocalExecutor, RemoteExecutor } from '../../src/remote/remote-executor.ts';
+import { startSshServer } from '../support/ssh-server.ts';
+import { realSshd } from '../support/sshd.ts';
+
+/** Every way of reaching a machine keeps the same promises. */
+
+interface Subject extends AsyncDisposable {
+  readonly executor: Executor;
+}
+
+const options = { signal: never, timeout: ms(10_000) };
+const alive = (pid: number): boolean => {
+  try {
+    return !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
+  } catch {
+    return false;
+  }
+};
+async function until(condition: () => boolean, limit = 5000): Promise<void> {
+  const end = performance.now() + limit;
+  while (!condition()) {
+    if (performance.now() > end) throw new Error('it did not come true');
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+const subjects: Record<string, (() => Promise<Subject>) | undefined> = {
+  LocalExecutor: async () => {
+    const executor = new LocalExecutor();
+    return Promise.resolve({ executor, [Symbol.asyncDispose]: async () => executor[Symbol.asyncDispose]() });
+  },
+  'RemoteExecutor over the ssh2 server': async () => {
+    const server = await startSshServer();
+    const executor = await RemoteExecutor.connect(server.node, never);
+    return {
+      executor,
+      async [Symbol.asyncDispose]() {
+        await executor[Symbol.asyncDispose]();
+        await server[Symbol.asyncDispose]();
+      },
+    };
+  },
+  'RemoteExecutor over OpenSSH': realSshd.available
+    ? async () => {
+        const cluster = await realSshd.start(1);
+        const executor = await RemoteExecutor.connect(cluster.nodeConfig(0), never);
+        return {
+          executor,
+          async [Symbol.asyncDispose]() {
+            await executor[Symbol.asyncDispose]();
+            await cluster[Symbol.asyncDispose]();
+          },
+        };
+      }
+    : undefined,
+};
+
+describe.each(Object.entries(subjects))('%s', (_name, make) => {
+  const suite = describe.skipIf(make === undefined);
+  suite('keeps the contract', () => {
+    let subject: Subject;
+    let directory: string;
+    beforeAll(async () => {
+      subject = await make!();
+      directory = mkdtempSync(join(tmpdir(), 'optimizer-contract-'));
+    });
+    afterAll(async () => {
+      await subject[Symbol.asyncDispose]();
+      rmSync(directory, { recursive: true, force: true });
+    });
+
+    test('runs a command and returns what it printed', async () => {
+      const { stdout, stderr, exitCode } = await subject.executor.run(
+        { argv: ['sh', '-c', 'echo out; echo err >&2'] },
+        options,
+      );
+      expect({ stdout, stderr, exitCode }).toEqual({ stdout: 'out\n', stderr: 'err\n', exitCode: 0 });
+    });
+
+    test('hands over every word, variable and directory as it is', async () => {
+      const hostile = fc.string({ unit: 'binary' }).map((text) => text.replaceAll('\0', ''));
+      await fc.assert(
+        fc.asyncProperty(fc.array(hostile, { minLength: 1, maxLength: 4 }), hostile, async (words, value) => {
+          const script = 'printf "%s\\036" "$V" "$@"';
+          const { stdout } = await subject.executor.run(
+            { argv: ['sh', '-c', script, 'sh', ...words], env: { V: value } },
+            options,
+          );
+          expect(stdout).toBe(
+            [value, ...words].map((word) => `${Buffer.from(word).toString()}\x1e`).join(''),
+          );
+        }),
+        { numRuns: 25 },
+      );
+    });
+
+    test.each([
+      "'; echo foo #",
+      '$(id)',
+      '`id`',
+      'a\nb',
+      '*',
+      '~',
+      '\\',
+      '-n',
+      '',
+      "it's",
+      '"',
+      '!x',
+      'ü€😀',
+    ])('quotes %j', async (word) => {
+      const { stdout } = await subject.executor.run({ argv: ['printf', '%s|', word, word] }, options);
+      expect(stdout).toBe(`${word}|${word}|`);
+    });
+
+    test('gives the input to the command', async () => {
+      const { stdout } = await subject.executor.run({ argv: ['cat'], stdin: 'hello' }, options);
+      expect(stdout).toBe('hello');
+    });
+
+    test('rejects on an exit code, with what it said', async () => {
+      const failing = subject.executor.run({ argv: ['sh', '-c', 'echo broken >&2; exit 3'] }, options);
+      await expect(failing).rejects.toThrow(IPCCommandError);
+      await expect(failing).rejects.toThrow(/exit code 3.*broken/s);
+    });
+
+    test('reports an exit by signal', async () => {
+      await expect(subject.executor.run({ argv: ['sh', '-c', 'kill -9 $$'] }, options)).rejects.toThrow(
+        /signal|137/,
+      );
+    });
+
+    test('reads three megabytes on both outputs at once, and keeps a part', async () => {
+      const script = 'head -c 3000000 /dev/zero | tr "\\0" x >&2; head -c 3000000 /dev/zero | tr "\\0" y';
+      const { stdout, stderr } = await subject.executor.run({ argv: ['sh', '-c', script] }, options);
+      expect(stdout.length).toBeLessThan(1_200_000);
+      expect(stdout).toMatch(/^yyy[\s\S]*left out[\s\S]*yyy$/);
+      expect(stderr).toMatch(/^xxx[\s\S]*left out[\s\S]*xxx$/);
+    });
+
+    test('a deadline kills the process group, also one that ignores TERM', async () => {
+      const pidFile = join(directory, 'deadline');
+      const script = `trap '' TERM; sleep 300 & echo $! >${pidFile}; while :; do sleep 0.1; done`;
+      const began = performance.now();
+      await expect(
+        subject.executor.run({ argv: ['sh', '-c', script] }, { signal: never, timeout: ms(300) }),
+      ).rejects.toThrow(IPCTimeoutError);
+      expect(performance.now() - began).toBeLessThan(8000);
+      await until(() => !alive(Number(readFileSync(pidFile, 'utf8'))));
+    });
+
+    test('an abort ends the command with its reason', async () => {
+      const pidFile = join(directory, 'abort');
+      const controller = childController();
+      const running = subject.executor.run(
+        { argv: ['sh', '-c', `echo $$ >${pidFile}; exec sleep 300`] },
+        { ...options, signal: controller.signal },
+      );
+      running.catch(() => undefined);
+      await until(() => existsSync(pidFile) && readFileSync(pidFile, 'utf8') !== '');
+      controller.abort(new Error('enough'));
+      await expect(running).rejects.toThrow('enough');
+      await until(() => !alive(Number(readFileSync(pidFile, 'utf8'))));
+    });
+
+    test('many commands at the same time', async () => {
+      const numbers = Array.from({ length: 40 }, (_, i) => String(i));
+      const results = await Promise.all(
+        numbers.map(async (n) => subject.executor.run({ argv: ['echo', n] }, options)),
+      );
+      expect(results.map(({ stdout }) => stdout.trim())).toEqual(numbers);
+    });
+
+    test('writes files whole, private, and with their parents', async () => {
+      const path = join(directory, 'deep', "it's a dir", 'file.json');
+      await subject.executor.writeFile(path, 'first', never);
+      await subject.executor.writeFile(path, 'second ✓', never);
+      expect(readFileSync(path, 'utf8')).toBe('second ✓');
+      expect(statSync(path).mode & 0o777).toBe(0o600);
+      expect((await subject.executor.readFile(path, never)).toString()).toBe('second ✓');
+    });
+
+    test('a file that cannot be written is an error that names it', async () => {
+      writeFileSync(join(directory, 'blocker'), '');
+      await expect(subject.executor.writeFile(join(directory, 'blocker/x'), 'x', never)).rejects.toThrow(
+        /blocker/,
+      );
+    });
+
+    test('uploads and downloads', async () => {
+      const [from, there, back] = ['from', 'there', 'back'].map((name) => join(directory, name)) as [
+        string,
+        string,
+        string,
+      ];
+      const content = Buffer.alloc(200_000, 7);
+      writeFileSync(from, content);
+      await subject.executor.upload(from, there, never);
+      await subject.executor.download(there, back, never);
+      expect(readFileSync(back).equals(content)).toBe(true);
+    });
+
+    const owner = { runId: `contract-${process.pid}`, groupId: groupId(0), rank: 0 };
+    const spawn = async (script: string, name: string) =>
+      subject.executor.spawn(
+        hostRuntime.wrap({ argv: ['sh', '-c', script], env: { A: "it's" }, cwd: '/' }, owner),
+        {
+          signal: never,
+          directory: join(directory, 'spawned'),
+          logFile: join(directory, 'spawned', `${name}.log`),
+          token: hostRuntime.token(owner),
+        },
+      );
+    const reap = async (grace: number) =>
+      (await subject.executor.run(hostRuntime.reap(owner, ms(grace)), options)).stdout;
+
+    test('a spawned process has a session of its own, a log and a state file', async () => {
+      using process_ = await spawn('echo "$A $$"; pwd; exec sleep 300', 'session');
+      await until(() => process_.tail.length === 2);
+      expect(process_.tail).toEqual([`it's ${process_.pid}`, '/']);
+      expect(readFileSync(process_.logFile, 'utf8')).toBe(`it's ${process_.pid}\n/\n`);
+      const state = JSON.parse(readFileSync(join(directory, 'spawned/state.json'), 'utf8')) as Record<
+        string,
+        unknown
+      >;
+      expect(state).toMatchObject({ pid: process_.pid, pgid: process_.pid, token: hostRuntime.token(owner) });
+      expect(await reap(1000)).toBe('');
+      expect(await process_.exited).toMatchObject({ kind: 'code', code: 143 });
+    });
+
+    test('a process that ends is noticed with its code', async () => {
+      using process_ = await spawn('echo bye; exit 7', 'exit');
+      expect(await process_.exited).toEqual({ kind: 'code', code: 7 });
+      await until(() => process_.tail.includes('bye'));
+    });
+
+    test('reaping gets children that left the group, and those that ignore TERM', async () => {
+      const pidFile = join(directory, 'left');
+      using process_ = await spawn(
+        `setsid sh -c 'trap "" TERM; echo $$ >${pidFile}; while :; do sleep 0.1; done' & exec sleep 300`,
+        'left',
+      );
+      await until(() => existsSync(pidFile) && readFileSync(pidFile, 'utf8') !== '');
+      expect(await reap(200)).toBe('');
+      expect(alive(process_.pid)).toBe(false);
+      expect(alive(Number(readFileSync(pidFile, 'utf8')))).toBe(false);
+    });
+
+    test('reaping leaves processes without the token alone', async () => {
+      const { stdout } = await subject.executor.run(
+        { argv: ['sh', '-c', 'setsid sleep 300 </dev/null >/dev/null 2>&1 & echo $!'] },
+        options,
+      );
+      using process_ = await spawn('exec sleep 300', 'bystander');
+      expect(await reap(200)).toBe('');
+      expect(alive(process_.pid)).toBe(false);
+      expect(alive(Number(stdout))).toBe(true);
+      process.kill(Number(stdout), 'SIGKILL');
+    });
+
+    test('a process outlives the one who watches it', async () => {
+      const process_ = await spawn('exec sleep 300', 'outlive');
+      process_[Symbol.dispose]();
+      expect(alive(process_.pid)).toBe(true);
+      expect(await reap(200)).toBe('');
+    });
+  });
+});

@@ -1,0 +1,165 @@
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import {
+  accessSync,
+  chmodSync,
+  chownSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { connect } from 'node:net';
+import { tmpdir, userInfo } from 'node:os';
+import { join } from 'node:path';
+import { NodeConfig } from '../../src/config/parallel-config.ts';
+
+/** Real OpenSSH servers on loopback, one an address, each with a host key of its own. */
+
+const binary = '/usr/sbin/sshd';
+
+export interface SshdHost {
+  readonly address: string;
+  readonly port: number;
+  pid(): number;
+  /** Ends the listener and all that it serves, as a machine that goes down does to its sessions. */
+  kill(): void;
+  start(): Promise<void>;
+}
+
+export interface SshdCluster extends AsyncDisposable {
+  readonly directory: string;
+  readonly hosts: readonly SshdHost[];
+  readonly port: number;
+  readonly identity: string;
+  readonly knownHosts: string;
+  nodeConfig(index: number): NodeConfig;
+}
+
+function usable(): boolean {
+  try {
+    accessSync(binary, constants.X_OK);
+    return process.env['OPTIMIZER_TEST_SSHD'] === '1';
+  } catch {
+    return false;
+  }
+}
+
+async function listens(host: string, port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ host, port });
+    socket.on('connect', () => (socket.destroy(), resolve(true)));
+    socket.on('error', () => resolve(false));
+  });
+}
+
+/** All processes below one, itself last. */
+function family(pid: number): number[] {
+  let children: number[] = [];
+  try {
+    children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
+      .trim()
+      .split(' ')
+      .filter(Boolean)
+      .map(Number);
+  } catch {
+    // it is gone
+  }
+  return [...children.flatMap(family), pid];
+}
+
+let clusters = 0;
+
+/** `user`: another user that the servers run as and log in (root only). */
+async function start(count: number, user?: string): Promise<SshdCluster> {
+  const directory = mkdtempSync(join(tmpdir(), 'optimizer-sshd-'));
+  chmodSync(directory, 0o755);
+  if (userInfo().uid === 0) mkdirSync('/run/sshd', { recursive: true, mode: 0o755 });
+  const identity = join(directory, 'id');
+  execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', identity]);
+  const port = 20_000 + (process.pid % 10_000) + clusters++ * 7;
+  const knownHosts = join(directory, 'known_hosts');
+  const ids =
+    user === undefined
+      ? undefined
+      : { uid: Number(execFileSync('id', ['-u', user])), gid: Number(execFileSync('id', ['-g', user])) };
+  const lines: string[] = [];
+  const hosts = Array.from({ length: count }, (_, index): SshdHost => {
+    const address = `127.0.${10 + (process.pid % 200)}.${index + 11}`;
+    const home = join(directory, `node${index}`);
+    mkdirSync(home);
+    execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', join(home, 'hostkey')]);
+    const [type = '', key = ''] = readFileSync(join(home, 'hostkey.pub'), 'utf8').split(' ');
+    lines.push(`[${address}]:${port} ${type} ${key}\n`);
+    const config = [
+      `Port ${port}`,
+      `ListenAddress ${address}`,
+      `HostKey ${home}/hostkey`,
+      `PidFile none`,
+      `AuthorizedKeysFile ${identity}.pub`,
+      'StrictModes no',
+      'UsePAM no',
+      'PasswordAuthentication no',
+      'KbdInteractiveAuthentication no',
+      'PermitRootLogin prohibit-password',
+      'UseDNS no',
+      'MaxStartups 100:30:200',
+      'Subsystem sftp internal-sftp',
+      'LogLevel ERROR',
+    ];
+    writeFileSync(join(home, 'sshd_config'), `${config.join('\n')}\n`);
+    if (ids !== undefined)
+      for (const file of ['hostkey', 'sshd_config', '.']) chownSync(join(home, file), ids.uid, ids.gid);
+    let server: ChildProcess | undefined;
+    return {
+      address,
+      port,
+      pid: () => server?.pid ?? 0,
+      kill() {
+        if (server?.pid === undefined) return;
+        for (const pid of family(server.pid)) {
+          try {
+            process.kill(pid, 'SIGKILL');
+          } catch {
+            // gone already
+          }
+        }
+        server = undefined;
+      },
+      async start() {
+        const argv = ['-D', '-e', '-f', join(home, 'sshd_config')];
+        const who = ids === undefined ? {} : ids;
+        server = spawn(binary, argv, { stdio: 'ignore', ...who });
+        for (let i = 0; i < 200 && !(await listens(address, port)); i++)
+          await new Promise((resolve) => setTimeout(resolve, 25));
+      },
+    };
+  });
+  writeFileSync(knownHosts, lines.join(''));
+  await Promise.all(hosts.map(async (host) => host.start()));
+  return {
+    directory,
+    hosts,
+    port,
+    identity,
+    knownHosts,
+    nodeConfig: (index) =>
+      new NodeConfig({
+        host: hosts[index]!.address,
+        ssh_port: port,
+        identity_file: identity,
+        known_hosts_file: knownHosts,
+        work_dir: join(directory, 'work'),
+        ...(user === undefined ? {} : { username: user }),
+      }),
+    async [Symbol.asyncDispose]() {
+      for (const host of hosts) host.kill();
+      if (existsSync(directory)) rmSync(directory, { recursive: true, force: true });
+      return Promise.resolve();
+    },
+  };
+}
+
+export const realSshd = { available: usable(), start };
