@@ -18,7 +18,7 @@ import { engines } from './engines/index.ts';
 import { otherTables } from './engines/other-tables.ts';
 import { errorRecord, Evaluation } from './parallel/evaluation.ts';
 import { ParticleDispatcher } from './parallel/particle-dispatcher.ts';
-import type { Connector, Engine } from './parallel/ports.ts';
+import type { Connector, Engine, HttpProbe } from './parallel/ports.ts';
 import { bestOf, type ErrorRecord, type GroupRecord, type RunStatus } from './parallel/records.ts';
 import { ServiceGroup, type GroupDependencies } from './parallel/service-group.ts';
 import { ServiceGroupPool } from './parallel/service-group-pool.ts';
@@ -50,6 +50,7 @@ export interface StudyOptions {
   /** In place of the registered benchmark of this name; its table is validated as the registered one's. */
   readonly benchmark?: BenchmarkKind | undefined;
   readonly connector?: Connector | undefined;
+  readonly http?: HttpProbe | undefined;
 }
 
 export interface StudyOutcome {
@@ -125,7 +126,7 @@ function wireGroups(options: StudyOptions, store: FileRunStore, clock: Clock): W
   const dependencies: GroupDependencies = {
     connector: options.connector ?? (settings.local ? localConnector : sshConnector({ acceptNewHostKeys })),
     probe: nodeProbe,
-    http: httpProbe,
+    http: options.http ?? httpProbe,
     runtime: hostRuntime,
     clock,
     runId: store.runId,

@@ -166,9 +166,9 @@ export class ServiceGroup implements AsyncDisposable {
       throw new CommunicationError(`Group ${this.id} is not connected`, { hosts: this.hosts.join(',') });
     }
     this.#starts++;
+    await this.#refuseForeignService(plan, context.signal);
     const started: WatchedProcess[] = [];
     try {
-      await this.#refuseForeignService(plan, context.signal);
       await this.#writeFiles(plan, context.signal);
       return await this.#launch(plan, context, started);
     } catch (error) {
@@ -353,7 +353,6 @@ export class ServiceGroup implements AsyncDisposable {
 
   /** Gracefully, then by force, then the proof. It runs because a signal fired, so it does not obey one. */
   async #stop(plan: LaunchPlan, started: readonly WatchedProcess[]): Promise<void> {
-    if (started.length === 0) return;
     const grace = fromSeconds(this.config.stop_grace);
     using limit = deadline(
       ms(grace + commandTimeout),

@@ -72,7 +72,7 @@ export class ShellExecutor implements Executor {
     const commandFile = `${directory}/${posix.basename(logFile, '.log')}.sh`;
     await this.writeFile(commandFile, `#!/bin/sh\n${script(command)}`, signal);
     const channel = await this.#transport.open(launcher({ directory, logFile, commandFile, token }), signal);
-    return SpawnedProcess.attach(channel, { host: this.host, logFile, signal });
+    return SpawnedProcess.attach(channel, { host: this.host, logFile });
   }
 
   async readFile(path: string, signal: AbortSignal): Promise<Buffer> {

@@ -1,11 +1,13 @@
 import { StringDecoder } from 'node:string_decoder';
 import { deferred } from '../base/condition.ts';
-import { abortable } from '../base/cancellation.ts';
-import { CommunicationError } from '../base/errors.ts';
+import { abortable, deadline } from '../base/cancellation.ts';
+import { CommunicationError, IPCTimeoutError } from '../base/errors.ts';
 import { ms, type Ms } from '../base/units.ts';
 import type { ProcessExit, RemoteProcess } from '../parallel/ports.ts';
 import { BoundedText, LineTail } from './bounded-text.ts';
 import type { Channel } from './transport.ts';
+
+const startLimit = ms(30_000);
 
 /** The view of a detached process through the channel that tells about it. */
 export class SpawnedProcess implements RemoteProcess {
@@ -33,10 +35,13 @@ export class SpawnedProcess implements RemoteProcess {
     });
   }
 
-  /** Resolves when the process runs. @throws CommunicationError when it could not be started */
+  /**
+   * Resolves when the process runs. It cannot be aborted: whoever gives up must know whether there is something to
+   * end. @throws CommunicationError when it could not be started
+   */
   static async attach(
     channel: Channel,
-    { host, logFile, signal }: { host: string; logFile: string; signal: AbortSignal },
+    { host, logFile }: { host: string; logFile: string },
   ): Promise<SpawnedProcess> {
     const started = deferred<number>();
     const exited = deferred<ProcessExit>();
@@ -68,7 +73,9 @@ export class SpawnedProcess implements RemoteProcess {
     });
     started.promise.catch(() => undefined);
     try {
-      const pid = await abortable(started.promise, signal);
+      const late = (): Error => new IPCTimeoutError(`starting a process on ${host}`, startLimit / 1000);
+      using limit = deadline(startLimit, late);
+      const pid = await abortable(started.promise, limit.signal);
       return new SpawnedProcess(channel, pid, logFile, exited.promise);
     } catch (error) {
       channel.close();

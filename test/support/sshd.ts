@@ -35,6 +35,8 @@ export interface SshdCluster extends AsyncDisposable {
   readonly port: number;
   readonly identity: string;
   readonly knownHosts: string;
+  /** The user of the servers and of those who log in; undefined: the one who runs the tests. */
+  readonly user: string | undefined;
   nodeConfig(index: number): NodeConfig;
 }
 
@@ -70,6 +72,23 @@ function family(pid: number): number[] {
   return [...children.flatMap(family), pid];
 }
 
+export function identityOf(user: string): { uid: number; gid: number } {
+  const id = (flag: string): number =>
+    Number(execFileSync('id', [flag, user], { stdio: ['ignore', 'pipe', 'ignore'] }));
+  return { uid: id('-u'), gid: id('-g') };
+}
+
+/** An ordinary user with a shell, where .ci/run made one and we may become it. */
+function ordinaryUser(): string | undefined {
+  if (userInfo().uid !== 0) return undefined;
+  try {
+    identityOf('optimizer-test');
+    return 'optimizer-test';
+  } catch {
+    return undefined;
+  }
+}
+
 let clusters = 0;
 
 /** `user`: another user that the servers run as and log in (root only). */
@@ -81,10 +100,8 @@ async function start(count: number, user?: string): Promise<SshdCluster> {
   execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', identity]);
   const port = 20_000 + (process.pid % 10_000) + clusters++ * 7;
   const knownHosts = join(directory, 'known_hosts');
-  const ids =
-    user === undefined
-      ? undefined
-      : { uid: Number(execFileSync('id', ['-u', user])), gid: Number(execFileSync('id', ['-g', user])) };
+  const ids = user === undefined ? undefined : identityOf(user);
+  if (ids !== undefined) chownSync(identity, ids.uid, ids.gid);
   const lines: string[] = [];
   const hosts = Array.from({ length: count }, (_, index): SshdHost => {
     const address = `127.0.${10 + (process.pid % 200)}.${index + 11}`;
@@ -108,6 +125,7 @@ async function start(count: number, user?: string): Promise<SshdCluster> {
       'MaxStartups 100:30:200',
       'Subsystem sftp internal-sftp',
       'LogLevel ERROR',
+      'SetEnv SHLVL=1', // bash then skips start-up files, which may take longer than what we run
     ];
     writeFileSync(join(home, 'sshd_config'), `${config.join('\n')}\n`);
     if (ids !== undefined)
@@ -145,6 +163,7 @@ async function start(count: number, user?: string): Promise<SshdCluster> {
     port,
     identity,
     knownHosts,
+    user,
     nodeConfig: (index) =>
       new NodeConfig({
         host: hosts[index]!.address,
@@ -162,4 +181,4 @@ async function start(count: number, user?: string): Promise<SshdCluster> {
   };
 }
 
-export const realSshd = { available: usable(), start };
+export const realSshd = { available: usable(), ordinaryUser: ordinaryUser(), start };

@@ -1,0 +1,30 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { makespan } from './makespan.ts';
+
+/** `npm run bench [-- NAME] [--full]`: prints tables and writes bench/results/NAME.json. */
+const benches: Readonly<Record<string, (short: boolean) => Promise<readonly object[]>>> = { makespan };
+
+function table(rows: readonly object[]): string {
+  const names = Object.keys(rows[0] ?? {});
+  const cell = (value: unknown): string =>
+    typeof value === 'number' ? String(Number(value.toFixed(3))) : String(value);
+  const cells = rows.map((row) => Object.values(row).map(cell));
+  const widths = names.map((name, i) => Math.max(name.length, ...cells.map((line) => line[i]?.length ?? 0)));
+  const line = (words: readonly string[]): string =>
+    `| ${words.map((word, i) => word.padStart(widths[i] ?? 0)).join(' | ')} |`;
+  return [line(names), line(widths.map((width) => '-'.repeat(width))), ...cells.map(line)].join('\n');
+}
+
+const words = process.argv.slice(2);
+const named = words.filter((word) => !word.startsWith('-'));
+const directory = resolve(import.meta.dirname, 'results');
+mkdirSync(directory, { recursive: true });
+for (const name of named.length > 0 ? named : Object.keys(benches)) {
+  const bench = benches[name];
+  if (bench === undefined)
+    throw new Error(`There is no bench '${name}'; there are ${Object.keys(benches).join(', ')}`);
+  const rows = await bench(!words.includes('--full'));
+  console.log(`${name}\n${table(rows)}\n`);
+  writeFileSync(join(directory, `${name}.json`), `${JSON.stringify(rows, null, 2)}\n`);
+}

@@ -1,0 +1,231 @@
+import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import {
+  chmodSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { parse } from 'csv-parse/sync';
+import type { JournalEntry } from '../../src/parallel/records.ts';
+import type { Summary } from '../../src/report/summary.ts';
+import { identityOf, type SshdCluster } from './sshd.ts';
+
+const cli = resolve(import.meta.dirname, '../../dist/cli/main.js');
+const service = resolve(import.meta.dirname, 'fake-service.mjs');
+
+export interface Witness {
+  readonly event: string;
+  readonly role: string;
+  readonly argv: readonly string[];
+  readonly pid: number;
+  readonly at: number;
+  readonly config: { readonly env?: Readonly<Record<string, number>> };
+  readonly env: Readonly<Record<string, string>>;
+}
+
+export interface Finished {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface ProjectOptions {
+  readonly top?: string;
+  readonly defaults?: string;
+  readonly env?: Readonly<Record<string, string | number>>;
+  readonly builtin?: string;
+  readonly worker?: boolean;
+}
+
+let projects = 0;
+
+/** A directory with a config, scripts and a hostfile, as a user would have it; and the command to run in it. */
+export class Project implements AsyncDisposable {
+  readonly directory = mkdtempSync(join(tmpdir(), 'optimizer-e2e-'));
+  readonly witnessFile = join(this.directory, 'witness.jsonl');
+  readonly servicePort = 31_000 + (process.pid % 1000) + projects++;
+  readonly #cluster: SshdCluster;
+  readonly #children = new Set<ChildProcess>();
+
+  constructor(cluster: SshdCluster, options: ProjectOptions = {}) {
+    this.#cluster = cluster;
+    chmodSync(this.directory, 0o777);
+    this.#script(
+      'start.sh',
+      `FAKE_LISTEN=$MASTER_ADDR:${this.servicePort} exec ${process.execPath} ${service} "$@"`,
+    );
+    this.#script('worker.sh', `FAKE_ROLE=worker exec ${process.execPath} ${service} "$@"`);
+    writeFileSync(
+      join(this.directory, 'hosts.txt'),
+      cluster.hosts.map(({ address }) => `${address}\n`).join(''),
+    );
+    this.configure(options);
+  }
+
+  configure({ top = '', defaults = '', env = {}, builtin = '', worker = false }: ProjectOptions): void {
+    const variables = Object.entries({ FAKE_WITNESS: this.witnessFile, ...env });
+    writeFileSync(
+      join(this.directory, 'config.toml'),
+      `engine = "script"
+n_particles = 4
+iters = 3
+tpot_slo = 0.05
+${top}
+[parallel]
+retry_delay = 0.1
+[parallel.defaults]
+start_script = "${this.directory}/start.sh"
+${worker ? `worker_script = "${this.directory}/worker.sh"` : ''}
+work_dir = "${this.directory}/work"
+config_path = "${this.directory}/work/config.json"
+health_check_url = "http://{host}:${this.servicePort}/health"
+known_hosts_file = "${this.#cluster.knownHosts}"
+${defaults}
+[parallel.defaults.env]
+${variables.map(([name, value]) => `${name} = ${JSON.stringify(String(value))}`).join('\n')}
+[[script.target_field]]
+name = "MAX_NUM_SEQS"
+config_position = "env"
+min = 1
+max = 128
+dtype = "int"
+value = 8
+[[script.target_field]]
+name = "CONCURRENCY"
+config_position = "env"
+min = 2
+max = 32
+dtype = "int"
+value = 8
+[builtin]
+num_prompts = 24
+num_warmups = 2
+input_len = 8
+output_len = 8
+${builtin}
+`,
+    );
+  }
+
+  get args(): string[] {
+    const { identity, port } = this.#cluster;
+    return [
+      '--parallel',
+      '--hostfile',
+      'hosts.txt',
+      '-i',
+      identity,
+      '--ssh-port',
+      String(port),
+      '-c',
+      'config.toml',
+    ];
+  }
+
+  start(args: readonly string[] = this.args): { child: ChildProcess; done: Promise<Finished> } {
+    const { user } = this.#cluster;
+    const who =
+      user === undefined
+        ? {}
+        : { ...identityOf(user), env: { ...process.env, HOME: this.directory, USER: user } };
+    const child = spawn(process.execPath, [cli, ...args], {
+      cwd: this.directory,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      ...who,
+    });
+    this.#children.add(child);
+    let [stdout, stderr] = ['', ''];
+    child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()));
+    child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+    const done = new Promise<Finished>((finish) => {
+      child.on('close', (code) => {
+        this.#children.delete(child);
+        finish({ code, stdout, stderr });
+      });
+    });
+    return { child, done };
+  }
+
+  async run(args: readonly string[] = this.args): Promise<Finished> {
+    return this.start(args).done;
+  }
+
+  get runDirectory(): string {
+    const root = join(this.directory, 'result/runs');
+    const [newest] = existsSync(root) ? readdirSync(root).sort().reverse() : [];
+    if (newest === undefined) throw new Error('there is no run');
+    return join(root, newest);
+  }
+
+  summary(): Summary {
+    return JSON.parse(readFileSync(join(this.runDirectory, 'summary.json'), 'utf8')) as Summary;
+  }
+
+  journal(): JournalEntry[] {
+    const lines = readFileSync(join(this.runDirectory, 'journal.jsonl'), 'utf8').split('\n');
+    return lines.slice(0, -1).map((line) => JSON.parse(line) as JournalEntry);
+  }
+
+  witnesses(): Witness[] {
+    if (!existsSync(this.witnessFile)) return [];
+    const lines = readFileSync(this.witnessFile, 'utf8').split('\n').filter(Boolean);
+    return lines.map((line) => JSON.parse(line) as Witness);
+  }
+
+  rows(): Record<string, string>[] {
+    const store = join(this.directory, 'result/store');
+    const [file] = readdirSync(store).sort().reverse();
+    return parse(readFileSync(join(store, file!), 'utf8'), {
+      columns: true,
+      record_delimiter: '\r\n',
+    }) as Record<string, string>[];
+  }
+
+  #script(name: string, body: string): void {
+    writeFileSync(join(this.directory, name), `#!/bin/sh\n${body}\n`, { mode: 0o755 });
+  }
+
+  /** Processes of this project's services that live, whatever our own bookkeeping says. */
+  left(): number[] {
+    return readdirSync('/proc')
+      .filter((name) => /^\d+$/.test(name))
+      .map(Number)
+      .filter((pid) => {
+        try {
+          return readFileSync(`/proc/${pid}/environ`, 'utf8').includes(`FAKE_WITNESS=${this.witnessFile}`);
+        } catch {
+          return false;
+        }
+      });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const child of this.#children) child.kill('SIGKILL');
+    for (const pid of this.left()) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // gone already
+      }
+    }
+    rmSync(this.directory, { recursive: true, force: true, maxRetries: 3 });
+    return Promise.resolve();
+  }
+}
+
+export async function waitFor(condition: () => boolean, what: string, limit = 20_000): Promise<void> {
+  const end = performance.now() + limit;
+  while (!condition()) {
+    if (performance.now() > end) throw new Error(`it did not come to pass: ${what}`);
+    await new Promise((again) => setTimeout(again, 20));
+  }
+}
+
+export async function output(file: string, args: readonly string[]): Promise<string> {
+  return new Promise((done) => execFile(file, args, (_error, stdout) => done(stdout)));
+}
