@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { registry, runStudy } from '../src/compose.ts';
 import { never } from '../src/base/cancellation.ts';
+import type { Clock } from '../src/base/clock.ts';
 import { EventBus } from '../src/base/events.ts';
 import { createRng } from '../src/base/rng.ts';
 import { fromSeconds } from '../src/base/units.ts';
@@ -114,7 +115,7 @@ async function measure(cluster: SshdCluster, groups: number, seed: number | unde
           _params: unknown,
           context: {
             trialId: number;
-            clock: { sleep: typeof import('../src/base/clock.ts').systemClock.sleep };
+            clock: Clock;
             signal: AbortSignal;
           },
         ) => {

@@ -2,12 +2,13 @@ import { randomBytes } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import writeFileAtomic from 'write-file-atomic';
+import { settleAll } from './base/cancellation.ts';
 import { systemClock, type Clock } from './base/clock.ts';
 import { asOptimizerError } from './base/errors.ts';
 import type { EventSink } from './base/events.ts';
 import { redactSecrets } from './base/redact.ts';
 import { createRng } from './base/rng.ts';
-import { fromSeconds, ms } from './base/units.ts';
+import { fromSeconds, ms, trialId } from './base/units.ts';
 import { benchmarks, type BenchmarkKind } from './benchmarks/index.ts';
 import type { Registry, Settings, SettingsInput } from './config/settings.ts';
 import type { Optimizer } from './core/pso/optimizer.ts';
@@ -18,7 +19,7 @@ import { engines } from './engines/index.ts';
 import { otherTables } from './engines/other-tables.ts';
 import { errorRecord, Evaluation } from './parallel/evaluation.ts';
 import { ParticleDispatcher } from './parallel/particle-dispatcher.ts';
-import type { Connector, Engine, HttpProbe } from './parallel/ports.ts';
+import type { Connector, Engine, HttpProbe, LaunchPlan } from './parallel/ports.ts';
 import { bestOf, type ErrorRecord, type GroupRecord, type RunStatus } from './parallel/records.ts';
 import { ServiceGroup, type GroupDependencies } from './parallel/service-group.ts';
 import { ServiceGroupPool } from './parallel/service-group-pool.ts';
@@ -166,7 +167,7 @@ export async function runStudy(options: StudyOptions, signal: AbortSignal): Prom
       error = caught;
     }
     await wired.pool[Symbol.asyncDispose]();
-    const summary = await finish(options, closing, wired, error, clock, signal);
+    const summary = await finish(options, closing, wired.groups, error, { clock, signal });
     events.emit({ type: 'run.ended', runId: store.runId, status: summary.status });
     return { summary, paths: store.paths, error };
   } finally {
@@ -190,6 +191,7 @@ async function search(
 ): Promise<void> {
   const { settings, events } = options;
   await pool.setup(signal);
+  await refuseForeignServices(settings, groups, signal);
   const optimizer = createOptimizer(settings);
   const progress = replay(store.entries, optimizer);
   await announce(options, store, groups, clock);
@@ -228,6 +230,21 @@ async function search(
   for (const record of progress.told) dispatcher.remember(record);
   const evaluations = settings.search.maxEvaluations;
   await tuneStudy({ optimizer, dispatcher, pool, store, events, clock, evaluations, progress }, signal);
+}
+
+/** Before anything is asked: a port that is taken now is for the user to free, not for a retry. */
+async function refuseForeignServices(
+  settings: Settings,
+  groups: readonly ServiceGroup[],
+  signal: AbortSignal,
+): Promise<void> {
+  const engine = engineOf(settings);
+  const plan = (group: ServiceGroup): LaunchPlan =>
+    engine.plan(settings.engineConfig, settings.space.current, group.topology(trialId(0)));
+  const connected = groups.filter((group) => group.connected);
+  await settleAll(
+    connected.map(async (group) => group.refuseForeignService(plan(group), 'operator', signal)),
+  );
 }
 
 async function announce(
@@ -279,10 +296,9 @@ function statusOf(
 async function finish(
   options: StudyOptions,
   store: FileRunStore,
-  wired: Wired,
+  groups: readonly ServiceGroup[],
   failure: unknown,
-  clock: Clock,
-  signal: AbortSignal,
+  { clock, signal }: { readonly clock: Clock; readonly signal: AbortSignal },
 ): Promise<Summary> {
   const { settings } = options;
   const told = store.entries.flatMap((entry) => (entry.type === 'told' ? [entry.record] : []));
@@ -300,7 +316,7 @@ async function finish(
     csv: relative(paths.directory, paths.csv),
   };
   if (best !== undefined && status !== 'failed') {
-    const group = wired.groups.find(({ id }) => id === best.group_id) ?? wired.groups[0];
+    const group = groups.find(({ id }) => id === best.group_id) ?? groups[0];
     if (group !== undefined) {
       const plan = engineOf(settings).plan(settings.engineConfig, best.params, group.topology(best.trial_id));
       const { fields } = settings.space;

@@ -14,6 +14,17 @@ const compat = new FlatCompat({
   allConfig: js.configs.all,
 });
 export default [
-  { ignores: ['dist/**', 'coverage/**', 'result/**', '**/*.cjs', '**/*.mjs', '**/*.js'] },
+  {
+    ignores: [
+      'dist/**',
+      'coverage/**',
+      'result/**',
+      '**/*.cjs',
+      '**/*.mjs',
+      '**/*.js',
+      '**/*.json',
+      '**/*.md',
+    ],
+  },
   ...compat.config(rules),
 ];

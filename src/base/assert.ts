@@ -1,10 +1,5 @@
 import { ModelEvalStateError } from './errors.ts';
 
-/** Closes a switch over a union. */
-export function assertNever(value: never): never {
-  throw broken(`unexpected case ${JSON.stringify(value)}`);
-}
-
 /** A broken invariant of this program, never of its user. */
 export function broken(what: string): ModelEvalStateError {
   return new ModelEvalStateError(

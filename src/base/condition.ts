@@ -2,8 +2,8 @@ import { abortable } from './cancellation.ts';
 
 export interface Deferred<T> {
   readonly promise: Promise<T>;
-  resolve(value: T): void;
-  reject(error: Error): void;
+  readonly resolve: (value: T) => void;
+  readonly reject: (error: Error) => void;
 }
 
 /** Node 20 has no Promise.withResolvers; delete when engines.node >= 22. */

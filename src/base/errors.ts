@@ -19,8 +19,8 @@ function display(value: unknown): string {
   if (value === null || value === undefined) return 'None';
   if (value === true) return 'True';
   if (value === false) return 'False';
-  if (typeof value === 'object') return JSON.stringify(value);
-  return String(value as string | number);
+  if (typeof value !== 'string' && typeof value !== 'number') return JSON.stringify(value);
+  return String(value);
 }
 
 function given(details: Record<string, unknown>): Details {

@@ -14,6 +14,6 @@ export const benchmarks: readonly BenchmarkKind[] = [
   {
     name: 'builtin',
     config: builtinConfig,
-    create: async () => new (await import('./builtin/builtin.ts')).BuiltinBenchmark() as Benchmark,
+    create: async () => new (await import('./builtin/builtin.ts')).BuiltinBenchmark(),
   },
 ];

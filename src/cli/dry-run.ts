@@ -2,7 +2,7 @@ import { engineOf, sharesPaths } from '../compose.ts';
 import { need } from '../base/assert.ts';
 import { trialId } from '../base/units.ts';
 import type { LaunchPlan } from '../parallel/ports.ts';
-import { topologyOf } from '../parallel/service-group.ts';
+import { topologyOf } from '../parallel/topology.ts';
 import { redactSecrets } from '../base/redact.ts';
 import type { Loaded } from './load.ts';
 

@@ -1,4 +1,4 @@
-import { asOptimizerError, ModelEvalStateError } from '../base/errors.ts';
+import { asOptimizerError } from '../base/errors.ts';
 import { errorRecord } from '../parallel/evaluation.ts';
 
 export const exitCodes = {
@@ -27,8 +27,4 @@ export function printFailure(error: unknown, exitCode: number, json: boolean): n
   process.stderr.write(errorText(error));
   if (json) process.stdout.write(failureDocument(error, exitCode));
   return exitCode;
-}
-
-export function isOurs(error: unknown): error is ModelEvalStateError {
-  return error instanceof ModelEvalStateError;
 }

@@ -74,7 +74,6 @@ async function study(
 /** Tunes, or shows what tuning would do. @returns the exit code */
 export async function tune(options: CliOptions): Promise<number> {
   let loaded: Loaded;
-  let resume: string | undefined;
   try {
     if (options.loadBreakpoint === true) return await resumeRun(undefined, options);
     loaded = loadSettings(options);
@@ -82,7 +81,7 @@ export async function tune(options: CliOptions): Promise<number> {
   } catch (error) {
     return printFailure(error, exitCodes.usage, options.json === true);
   }
-  return guarded(async () => study(loaded, resume, options), options);
+  return guarded(async () => study(loaded, undefined, options), options);
 }
 
 /** Goes on with a run from its journal, with the settings that it was started with. */

@@ -67,7 +67,7 @@ export const boolean = (): z.ZodType<boolean> =>
 export const oneOf = <const T extends readonly [string, ...string[]]>(...values: T): z.ZodType<T[number]> =>
   z.enum(values, {
     error: `one of ${values.map((value) => `"${value}"`).join(', ')}`,
-  }) as unknown as z.ZodType<T[number]>;
+  });
 
 export const list = <T>(item: z.ZodType<T>, noun: string): z.ZodType<T[]> =>
   z.array(item, { error: `a list of ${noun}` });

@@ -24,7 +24,7 @@ export const fieldSchema: z.ZodType<Field> = z.strictObject({
   value: paramValue.default(0),
   dtype_param: z.unknown().default(null),
   constant: z.union([number(), z.null()]).default(null),
-}) as unknown as z.ZodType<Field>;
+});
 
 export const fieldsSchema = (): z.ZodType<Field[]> => list(fieldSchema, 'tables, one a field');
 

@@ -147,7 +147,7 @@ function validate(document: ConfigDocument, registry: Registry): TopLevel & Tabl
   const schema = z.strictObject({ ...topLevelShape, ...tables, ...registry.otherTables });
   const parsed = schema.safeParse(document.values);
   if (!parsed.success) throw new InvalidConfiguration(problemsOf(parsed.error, schema, document));
-  return parsed.data as TopLevel & Table;
+  return parsed.data;
 }
 
 function pick<T extends Tool>(kind: string, name: string, tools: readonly T[]): T {
@@ -197,7 +197,10 @@ function parallelOf(
       defaults,
       ...(npus === undefined ? {} : { npusPerNode: npus }),
     });
-    return { parallel: new ParallelConfig({ ...made, ...bounds }), local: false };
+    return {
+      parallel: new ParallelConfig({ enabled: true, service_groups: made.service_groups, ...bounds }),
+      local: false,
+    };
   }
   if (flags.parallel === true || top.parallel.enabled) {
     if (top.parallel.service_groups.length === 0) {
@@ -222,7 +225,10 @@ function parallelOf(
     defaults,
     ...(npus === undefined ? {} : { npusPerNode: npus }),
   });
-  return { parallel: new ParallelConfig({ ...made, ...bounds }), local: true };
+  return {
+    parallel: new ParallelConfig({ enabled: true, service_groups: made.service_groups, ...bounds }),
+    local: true,
+  };
 }
 
 function notesOf(

@@ -193,8 +193,9 @@ export class ServiceGroupPool implements AsyncDisposable {
   async #repair(member: Member): Promise<void> {
     const { clock, events } = this.#options;
     const { signal } = this.#stop;
-    for (let attempt = 0; !signal.aborted; attempt++) {
+    for (let attempt = 0; ; attempt++) {
       try {
+        signal.throwIfAborted();
         if (attempt > 0) await clock.sleep(this.#repairPause(member, attempt), signal);
         await member.group.connect(signal, { retry: false });
         member.down = undefined;

@@ -7,16 +7,9 @@ import {
   type ChildController,
 } from '../base/cancellation.ts';
 import type { Clock } from '../base/clock.ts';
-import {
-  CommunicationError,
-  SimulatorHealthCheckError,
-  SimulatorStartError,
-  SimulatorStopError,
-  type ModelEvalStateError,
-} from '../base/errors.ts';
-import { fromSeconds, groupId, ms, toSeconds, type GroupId, type Ms, type TrialId } from '../base/units.ts';
+import { CommunicationError, SimulatorStopError, type Blame } from '../base/errors.ts';
+import { fromSeconds, groupId, ms, type GroupId, type Ms, type TrialId } from '../base/units.ts';
 import type { ServiceGroupConfig } from '../config/parallel-config.ts';
-import { diagnose, firstMatch } from '../core/resilience/start-failure.ts';
 import type {
   Connector,
   Executor,
@@ -24,7 +17,6 @@ import type {
   HttpProbe,
   LaunchPlan,
   LogPattern,
-  NodeFacts,
   NodeProbe,
   Owner,
   PlannedProcess,
@@ -32,7 +24,9 @@ import type {
   Runtime,
 } from './ports.ts';
 import { watch, type RunningService, type WatchedProcess } from './running-service.ts';
+import { ServiceErrors, type Experience } from './service-errors.ts';
 import { reached, untilHealthy, type StageContext } from './stages.ts';
+import { topologyOf, type Node } from './topology.ts';
 
 export interface GroupDependencies {
   readonly connector: Connector;
@@ -57,49 +51,7 @@ export interface StartContext {
   readonly runProven: boolean;
 }
 
-interface Node {
-  readonly executor: Executor;
-  readonly facts: NodeFacts;
-}
-
 const commandTimeout = ms(60_000);
-const portsPerGroup = 50;
-
-/** `path` with the group and rank in it, before its extension. */
-function ownPath(path: string, group: number, rank: number, needed: boolean): string {
-  if (path.includes('{group_id}') || path.includes('{rank}')) {
-    return path.replaceAll('{group_id}', String(group)).replaceAll('{rank}', String(rank));
-  }
-  if (!needed) return path;
-  return path.replace(/(\.[^./]*)?$/, (extension) => `.g${group}.r${rank}${extension}`);
-}
-
-/** What a plan sees of the group; without facts (nothing connected yet) with the configured values. */
-export function topologyOf(
-  config: ServiceGroupConfig,
-  run: { runId: string; trialId: TrialId; start: number; sharesPaths: boolean },
-  nodes?: readonly Node[],
-): GroupTopology {
-  const id = config.group_id;
-  const slot = ((id % 250) + 250) % 250;
-  return {
-    runId: run.runId,
-    trialId: run.trialId,
-    groupId: groupId(id),
-    masterPort: 20_000 + slot * portsPerGroup + (run.start % portsPerGroup),
-    settings: config,
-    nodes: config.nodes.map((node, rank) => ({
-      rank,
-      host: node.host,
-      address: nodes?.[rank]?.executor.address ?? node.host,
-      deviceIds: node.npu_ids,
-      deviceType: nodes?.[rank]?.facts.deviceType ?? node.device_type ?? 'npu',
-      workDir: nodes?.[rank]?.facts.workDir ?? node.work_dir,
-      configPath: ownPath(config.config_path, id, rank, run.sharesPaths),
-    })),
-  };
-}
-
 async function closeAll(executors: readonly Executor[]): Promise<void> {
   await Promise.all(executors.map(async (executor) => executor[Symbol.asyncDispose]()));
 }
@@ -109,6 +61,7 @@ export class ServiceGroup implements AsyncDisposable {
   readonly id: GroupId;
   readonly config: ServiceGroupConfig;
   readonly #deps: GroupDependencies;
+  readonly #errors: ServiceErrors;
   #nodes: Node[] = [];
   #starts = 0;
   #proven = false;
@@ -117,15 +70,15 @@ export class ServiceGroup implements AsyncDisposable {
     this.id = groupId(config.group_id);
     this.config = config;
     this.#deps = dependencies;
+    this.#errors = new ServiceErrors(dependencies.engine, dependencies.logPatterns);
   }
 
   get hosts(): readonly string[] {
     return this.config.nodes.map((node) => node.host);
   }
 
-  /** A service of this run has been healthy here. */
-  get proven(): boolean {
-    return this.#proven;
+  get connected(): boolean {
+    return this.#nodes.length > 0;
   }
 
   /**
@@ -166,7 +119,7 @@ export class ServiceGroup implements AsyncDisposable {
       throw new CommunicationError(`Group ${this.id} is not connected`, { hosts: this.hosts.join(',') });
     }
     this.#starts++;
-    await this.#refuseForeignService(plan, context.signal);
+    await this.refuseForeignService(plan, 'node', context.signal);
     const started: WatchedProcess[] = [];
     try {
       await this.#writeFiles(plan, context.signal);
@@ -213,19 +166,11 @@ export class ServiceGroup implements AsyncDisposable {
   }
 
   /** Something that answers before we start would be measured in our place. */
-  async #refuseForeignService(plan: LaunchPlan, signal: AbortSignal): Promise<void> {
+  async refuseForeignService(plan: LaunchPlan, blame: Blame, signal: AbortSignal): Promise<void> {
     const url = new URL(plan.probe.url);
-    const port = Number(url.port || (url.protocol === 'https:' ? 443 : 80));
-    if (!(await this.#deps.http.listens(url.hostname.replace(/^\[|\]$/g, ''), port, signal))) return;
-    throw new SimulatorStartError(
-      this.#deps.engine,
-      `port ${port} of ${url.hostname} is in use by something that is not ours`,
-      undefined,
-      {
-        blame: 'node',
-        remedy: `Stop what listens there, or run \`optimizer clean\`, or change the port of health_check_url.`,
-      },
-    );
+    const port = Number(url.port === '' ? (url.protocol === 'https:' ? 443 : 80) : url.port);
+    const host = url.hostname.replace(/^\[|\]$/g, '');
+    if (await this.#deps.http.listens(host, port, signal)) throw this.#errors.portInUse(host, port, blame);
   }
 
   async #writeFiles(plan: LaunchPlan, signal: AbortSignal): Promise<void> {
@@ -238,8 +183,11 @@ export class ServiceGroup implements AsyncDisposable {
 
   async #launch(plan: LaunchPlan, context: StartContext, started: WatchedProcess[]): Promise<RunningService> {
     const began = this.#deps.clock.now();
-    const ended = (watched: WatchedProcess, code: number): ModelEvalStateError =>
-      this.#death(watched, code, context);
+    const experience = (): Experience => ({
+      groupProven: this.#proven,
+      runProven: context.runProven || this.#proven,
+      isCurrent: context.isCurrent,
+    });
     const fatal = childController();
     let failed: AbortSignal | undefined;
     for (const stage of plan.stages) {
@@ -247,41 +195,42 @@ export class ServiceGroup implements AsyncDisposable {
         stage.processes.map(async (process) => this.#spawn(process, context, started)),
       );
       this.#watchLogs(processes, fatal);
-      failed = watch(started, ended);
-      const limit = (): Error => this.#timeout(plan, stage.timeout);
+      failed = watch(started, (watched, code) => this.#errors.death(watched, code, experience()));
+      const limit = (): Error => this.#errors.timeout(plan.probe.url, stage.timeout);
       using bounded = deadline(stage.timeout, limit, context.signal, failed, fatal.signal);
-      await reached(stage.until, this.#stageContext(plan, started, bounded.signal));
+      await reached(stage.until, this.#stageContext(plan, started, experience(), bounded.signal));
     }
     const signal = need(failed, 'stage');
     const last = need(plan.stages.at(-1), 'stage');
     const left = ms(Math.max(0, last.timeout - (this.#deps.clock.now() - began)));
     using bounded = deadline(
       left,
-      () => this.#timeout(plan, last.timeout),
+      () => this.#errors.timeout(plan.probe.url, last.timeout),
       context.signal,
       signal,
       fatal.signal,
     );
-    await untilHealthy(plan.probe, this.#stageContext(plan, started, bounded.signal));
+    await untilHealthy(plan.probe, this.#stageContext(plan, started, experience(), bounded.signal));
     this.#proven = true;
-    return this.#handle(plan, started, signal);
+    return this.#handle(plan, started, experience(), signal);
   }
 
   /** A line that tells the end ends the wait, before the process notices itself. */
   #watchLogs(processes: readonly WatchedProcess[], fatal: ChildController): void {
-    const patterns = this.#deps.logPatterns.filter((pattern) => pattern.fatal);
-    for (const { process, host } of processes) {
-      process.onLine((line) => {
-        const match = firstMatch([line], patterns);
-        if (match === undefined || fatal.signal.aborted) return;
-        const { blame, remedy } = match.pattern;
-        const reason = `${line.trim().slice(0, 300)} (${host}, ${process.logFile})`;
-        fatal.abort(new SimulatorStartError(this.#deps.engine, reason, undefined, { blame, remedy }));
+    for (const watched of processes) {
+      watched.process.onLine((line) => {
+        const error = this.#errors.fatalLine(watched, line);
+        if (error !== undefined) fatal.abort(error);
       });
     }
   }
 
-  #stageContext(plan: LaunchPlan, started: readonly WatchedProcess[], signal: AbortSignal): StageContext {
+  #stageContext(
+    plan: LaunchPlan,
+    started: readonly WatchedProcess[],
+    experience: Experience,
+    signal: AbortSignal,
+  ): StageContext {
     return {
       clock: this.#deps.clock,
       http: this.#deps.http,
@@ -290,9 +239,9 @@ export class ServiceGroup implements AsyncDisposable {
       processes: started,
       address: (rank) => need(this.#nodes[rank], 'node').executor.address,
       silenceTimeout: plan.silenceTimeout,
-      silent: (seconds) => this.#silent(seconds),
+      silent: (seconds) => this.#errors.silent(seconds),
       alive: async () => plan.detached || (await this.#count(signal)) > 0,
-      vanished: () => this.#vanished(started),
+      vanished: () => this.#errors.vanished(started, experience),
     };
   }
 
@@ -316,10 +265,16 @@ export class ServiceGroup implements AsyncDisposable {
     return watched;
   }
 
-  #handle(plan: LaunchPlan, started: readonly WatchedProcess[], died: AbortSignal): RunningService {
+  #handle(
+    plan: LaunchPlan,
+    started: readonly WatchedProcess[],
+    experience: Experience,
+    died: AbortSignal,
+  ): RunningService {
     const main = need(started.at(-1), 'process').process;
     const child = childController(died);
-    if (!plan.detached) void this.#watchChildren(main, started, child);
+    if (!plan.detached)
+      void this.#watchChildren(main, () => this.#errors.vanished(started, experience), child);
     return {
       target: plan.target,
       failed: child.signal,
@@ -337,15 +292,11 @@ export class ServiceGroup implements AsyncDisposable {
   }
 
   /** A start script that returned 0 left its children to us: the service lives as long as one of them does. */
-  async #watchChildren(
-    main: RemoteProcess,
-    started: readonly WatchedProcess[],
-    service: ChildController,
-  ): Promise<void> {
+  async #watchChildren(main: RemoteProcess, vanished: () => Error, service: ChildController): Promise<void> {
     try {
       await abortable(main.exited, service.signal);
       while ((await this.#count(service.signal)) > 0) await this.#deps.clock.sleep(ms(1000), service.signal);
-      service.abort(this.#vanished(started));
+      service.abort(vanished());
     } catch (error) {
       if (!service.signal.aborted) service.abort(error);
     }
@@ -405,59 +356,5 @@ export class ServiceGroup implements AsyncDisposable {
       }),
     );
     return counts.reduce((sum, count) => sum + count, 0);
-  }
-
-  #death({ host, process }: WatchedProcess, exitCode: number, context: StartContext): ModelEvalStateError {
-    const { isCurrent, runProven } = context;
-    const patterns = this.#deps.logPatterns;
-    const found = diagnose({
-      exitCode,
-      tail: process.tail,
-      patterns,
-      groupProven: this.#proven,
-      runProven: runProven || this.#proven,
-      isCurrent,
-    });
-    return new SimulatorStartError(
-      this.#deps.engine,
-      `${found.reason} (${host}, ${process.logFile})`,
-      undefined,
-      { blame: found.blame, remedy: found.remedy },
-    );
-  }
-
-  #timeout(plan: LaunchPlan, limit: Ms): ModelEvalStateError {
-    return new SimulatorHealthCheckError(this.#deps.engine, plan.probe.url, undefined, {
-      blame: 'node',
-      remedy: `Not healthy within ${toSeconds(limit)} s: raise health_check_timeout, or check health_check_url.`,
-    });
-  }
-
-  #silent(seconds: number): ModelEvalStateError {
-    return new SimulatorStartError(
-      this.#deps.engine,
-      `nothing in its log for ${seconds.toFixed(0)} s`,
-      undefined,
-      {
-        blame: 'node',
-        remedy: 'It hangs; see the service log, or raise start_silence_timeout.',
-      },
-    );
-  }
-
-  #vanished(started: readonly WatchedProcess[]): ModelEvalStateError {
-    const main = need(started.at(-1), 'process');
-    const found = firstMatch(main.process.tail, this.#deps.logPatterns);
-    return new SimulatorStartError(
-      this.#deps.engine,
-      `the start script returned 0 but left no process behind (${main.host}, ${main.process.logFile})${found === undefined ? '' : `: ${found.line}`}`,
-      undefined,
-      {
-        blame: found?.pattern.blame ?? (this.#proven ? 'params' : 'operator'),
-        remedy:
-          found?.pattern.remedy ??
-          'Let the script start the service; set stop_script where another manager (docker, systemd) runs it.',
-      },
-    );
   }
 }

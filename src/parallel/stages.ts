@@ -49,10 +49,8 @@ async function checkSigns(context: StageContext, now: Ms): Promise<void> {
   const { processes } = context;
   const newest = Math.max(...processes.map(({ process }) => process.lastOutput));
   if (now - newest > context.silenceTimeout) throw context.silent(toSeconds(ms(now - newest)));
-  const exits = await Promise.all(
-    processes.map(async ({ process }) => Promise.race([process.exited, undefined])),
-  );
-  const mainExit = exits.at(-1);
+  const main = need(processes.at(-1), 'process').process;
+  const mainExit = await Promise.race([main.exited, Promise.resolve(undefined)]);
   if (mainExit?.kind === 'code' && mainExit.code === 0 && !(await context.alive())) throw context.vanished();
 }
 

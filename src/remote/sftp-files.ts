@@ -1,20 +1,22 @@
 import { randomBytes } from 'node:crypto';
 import type { SFTPWrapper } from 'ssh2';
 import { abortable } from '../base/cancellation.ts';
+import { deferred } from '../base/condition.ts';
 import type { Files } from './transport.ts';
 
 type Done = (error?: Error | null) => void;
 
 async function done(start: (callback: Done) => void): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    const callback: Done = (error) =>
-      error === undefined || error === null ? resolve() : reject(withCode(error));
-    try {
-      start(callback);
-    } catch (error) {
-      reject(error as Error); // ssh2 throws what the server cannot do
-    }
-  });
+  const settled = deferred<undefined>();
+  try {
+    start((error) => {
+      if (error === undefined || error === null) settled.resolve(undefined);
+      else settled.reject(withCode(error));
+    });
+  } catch (error) {
+    settled.reject(error as Error); // ssh2 throws what the server cannot do
+  }
+  await settled.promise;
 }
 
 /** SFTP says 2 where everybody else says ENOENT. */
@@ -28,7 +30,7 @@ async function rename(sftp: SFTPWrapper, from: string, to: string): Promise<void
   try {
     await done((callback) => sftp.ext_openssh_rename(from, to, callback));
   } catch (error) {
-    if (!/not support/.test((error as Error).message)) throw error;
+    if (!(error as Error).message.includes('not support')) throw error;
     await done((callback) => sftp.unlink(to, callback)).catch(() => undefined);
     await done((callback) => sftp.rename(from, to, callback));
   }

@@ -137,7 +137,10 @@ export class ShellExecutor implements Executor {
     using limit = deadline(ms(killGrace + 5000), () => new CommunicationError('kill took too long'));
     const gone = channel.ended.then(() => undefined);
     const id = await Promise.race([pgid, gone]);
-    if (id === undefined || this.lost.aborted) return channel.close();
+    if (id === undefined || this.lost.aborted) {
+      channel.close();
+      return;
+    }
     const text = groupKiller(id, killGrace);
     try {
       const killer = await this.#transport.open(text, limit.signal);

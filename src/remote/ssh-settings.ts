@@ -32,10 +32,7 @@ function hostOptions(host: string, home: string): Readonly<Record<string, string
   const file = join(home, '.ssh', 'config');
   if (!existsSync(file)) return {};
   try {
-    return SSHConfig.parse(readFileSync(file, 'utf8')).compute(host, { ignoreCase: true }) as Record<
-      string,
-      string | string[]
-    >;
+    return SSHConfig.parse(readFileSync(file, 'utf8')).compute(host, { ignoreCase: true });
   } catch (cause) {
     throw new ConfigurationError(`Cannot read ${file}: ${(cause as Error).message}`, {}, { cause });
   }

@@ -17,9 +17,6 @@ export interface BestFiles {
   readonly quote: (word: string) => string;
 }
 
-/** Set by the tool for itself; a service started by hand does not need them. */
-const ownVariables = /^OPTIMIZER_/;
-
 /** A start script for every node, in the order of the plan. */
 export function launchScript({ plan, hosts, quote }: Pick<BestFiles, 'plan' | 'hosts' | 'quote'>): string {
   const files = plan.files.map(
@@ -27,7 +24,7 @@ export function launchScript({ plan, hosts, quote }: Pick<BestFiles, 'plan' | 'h
   );
   const steps = plan.stages.flatMap(({ processes }) =>
     processes.map(({ rank, role, command }) => {
-      const env = Object.entries(command.env ?? {}).filter(([name]) => !ownVariables.test(name));
+      const env = Object.entries(command.env ?? {}).filter(([name]) => !name.startsWith('OPTIMIZER_'));
       const words = [...env.map(([name, value]) => `${name}=${quote(value)}`), ...command.argv.map(quote)];
       const cd = command.cwd === undefined ? '' : `cd ${quote(command.cwd)} && `;
       return `# ${role} on ${hosts[rank] ?? `node ${rank}`}\n${cd}env ${words.join(' ')}\n`;

@@ -21,7 +21,7 @@ interface Subject extends AsyncDisposable {
 const options = { signal: never, timeout: ms(10_000) };
 const alive = (pid: number): boolean => {
   try {
-    return !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
+    return !readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') Z ');
   } catch {
     return false;
   }

@@ -105,7 +105,7 @@ export const adapters: Readonly<Record<string, (input: Case) => void>> = {
     const parsed = validateField({
       ...given,
       value: scalar(given.value),
-      constant: given.constant === null ? null : Number(given.constant),
+      constant: given.constant === null ? null : scalar(given.constant),
     });
     same(parsed, expected);
   },

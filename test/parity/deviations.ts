@@ -37,7 +37,8 @@ export const deviations: Readonly<Record<string, readonly Deviation[]>> = {
     {
       reason: 'D-host-syntax',
       applies: ({ text }) =>
-        text !== null && (text.startsWith('\uFEFF') || lines(text).some((host) => !isPlain(host))),
+        text !== null &&
+        [text.startsWith('\uFEFF'), lines(text).some((host) => !isPlain(host))].includes(true),
       check: (input) => {
         const bare = input.text.replace(/^\uFEFF/, '').replace(/\s#.*$/gm, '');
         const read = (): unknown => parseHostfile(input.text, input.nodes_per_group).groups;

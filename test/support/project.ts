@@ -1,4 +1,4 @@
-import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import {
   chmodSync,
   existsSync,
@@ -87,7 +87,7 @@ health_check_url = "http://{host}:${this.servicePort}/health"
 known_hosts_file = "${this.#cluster.knownHosts}"
 ${defaults}
 [parallel.defaults.env]
-${variables.map(([name, value]) => `${name} = ${JSON.stringify(String(value))}`).join('\n')}
+${variables.map(([name, value]) => `${name} = ${JSON.stringify(value)}`).join('\n')}
 [[script.target_field]]
 name = "MAX_NUM_SEQS"
 config_position = "env"
@@ -139,11 +139,13 @@ ${builtin}
       ...who,
     });
     this.#children.add(child);
+    const hung = setTimeout(() => child.kill('SIGKILL'), 60_000);
     let [stdout, stderr] = ['', ''];
     child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()));
     child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
     const done = new Promise<Finished>((finish) => {
       child.on('close', (code) => {
+        clearTimeout(hung);
         this.#children.delete(child);
         finish({ code, stdout, stderr });
       });
@@ -180,10 +182,8 @@ ${builtin}
   rows(): Record<string, string>[] {
     const store = join(this.directory, 'result/store');
     const [file] = readdirSync(store).sort().reverse();
-    return parse(readFileSync(join(store, file!), 'utf8'), {
-      columns: true,
-      record_delimiter: '\r\n',
-    }) as Record<string, string>[];
+    const text = readFileSync(join(store, file!), 'utf8');
+    return parse<Record<string, string>>(text, { columns: true, record_delimiter: '\r\n' });
   }
 
   #script(name: string, body: string): void {
@@ -224,8 +224,4 @@ export async function waitFor(condition: () => boolean, what: string, limit = 20
     if (performance.now() > end) throw new Error(`it did not come to pass: ${what}`);
     await new Promise((again) => setTimeout(again, 20));
   }
-}
-
-export async function output(file: string, args: readonly string[]): Promise<string> {
-  return new Promise((done) => execFile(file, args, (_error, stdout) => done(stdout)));
 }

@@ -148,8 +148,7 @@ async function start(count: number, user?: string): Promise<SshdCluster> {
       },
       async start() {
         const argv = ['-D', '-e', '-f', join(home, 'sshd_config')];
-        const who = ids === undefined ? {} : ids;
-        server = spawn(binary, argv, { stdio: 'ignore', ...who });
+        server = spawn(binary, argv, { stdio: 'ignore', ...ids });
         for (let i = 0; i < 200 && !(await listens(address, port)); i++)
           await new Promise((resolve) => setTimeout(resolve, 25));
       },

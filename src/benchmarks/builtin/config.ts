@@ -13,7 +13,7 @@ const length = (): z.ZodType<number | { mean: number; std: number; min: number; 
       }),
     ],
     { error: 'a whole number of tokens, or { mean, std, min, max }' },
-  ) as z.ZodType<number | { mean: number; std: number; min: number; max: number }>;
+  );
 
 export const builtinConfig = z.strictObject({
   endpoint: oneOf('completions', 'chat').default('completions'),

@@ -171,7 +171,7 @@ export function fieldToParam(fields: readonly Field[]): { params: number[]; fiel
   let batchSize: number | null = null;
   for (const field of open) {
     if (
-      /maxBatchSize/.test(field.config_position) ||
+      field.config_position.includes('maxBatchSize') ||
       ['MAX_NUM_SEQS', 'max_batch_size'].includes(field.name)
     ) {
       batchSize = Number(field.value);

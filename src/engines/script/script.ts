@@ -76,7 +76,7 @@ function argv(script: string, ...more: string[]): Command['argv'] {
  */
 export const scriptEngine: Engine<ScriptConfig> = {
   name: 'script',
-  config: scriptConfig as unknown as z.ZodType<ScriptConfig>,
+  config: scriptConfig,
   logPatterns: commonPatterns,
   fieldsOf: (config) => config.target_field,
 

@@ -1,0 +1,46 @@
+import { groupId, type TrialId } from '../base/units.ts';
+import type { ServiceGroupConfig } from '../config/parallel-config.ts';
+import type { Executor, GroupTopology, NodeFacts } from './ports.ts';
+
+/** A connected machine of a group. */
+export interface Node {
+  readonly executor: Executor;
+  readonly facts: NodeFacts;
+}
+
+const portsPerGroup = 50;
+
+/** `path` with the group and rank in it, before its extension. */
+function ownPath(path: string, group: number, rank: number, needed: boolean): string {
+  if (path.includes('{group_id}') || path.includes('{rank}')) {
+    return path.replaceAll('{group_id}', String(group)).replaceAll('{rank}', String(rank));
+  }
+  if (!needed) return path;
+  return path.replace(/(\.[^./]*)?$/, (extension) => `.g${group}.r${rank}${extension}`);
+}
+
+/** What a plan sees of the group; without facts (nothing connected yet) with the configured values. */
+export function topologyOf(
+  config: ServiceGroupConfig,
+  run: { runId: string; trialId: TrialId; start: number; sharesPaths: boolean },
+  nodes?: readonly Node[],
+): GroupTopology {
+  const id = config.group_id;
+  const slot = ((id % 250) + 250) % 250;
+  return {
+    runId: run.runId,
+    trialId: run.trialId,
+    groupId: groupId(id),
+    masterPort: 20_000 + slot * portsPerGroup + (run.start % portsPerGroup),
+    settings: config,
+    nodes: config.nodes.map((node, rank) => ({
+      rank,
+      host: node.host,
+      address: nodes?.[rank]?.executor.address ?? node.host,
+      deviceIds: node.npu_ids,
+      deviceType: nodes?.[rank]?.facts.deviceType ?? node.device_type ?? 'npu',
+      workDir: nodes?.[rank]?.facts.workDir ?? node.work_dir,
+      configPath: ownPath(config.config_path, id, rank, run.sharesPaths),
+    })),
+  };
+}
