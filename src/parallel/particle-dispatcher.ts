@@ -133,12 +133,13 @@ export class ParticleDispatcher {
     using lease = await pool.lease(trial.avoid, signal);
     const { group } = lease;
     events.emit({ type: 'trial.started', trialId, groupId: group.id, params });
-    await store.append({
+    const started = store.append({
       type: 'started',
       at: clock.wallTime().toISOString(),
       trial_id: trialId,
       group_id: group.id,
     });
+    started.catch(() => undefined); // what cannot be written now cannot be told later, which stops the run
     let attempt: Attempt;
     try {
       attempt = await evaluation.attempt(group, suggestion, number, signal);

@@ -6,50 +6,15 @@ import {
   settleAll,
   type ChildController,
 } from '../base/cancellation.ts';
-import type { Clock } from '../base/clock.ts';
 import { CommunicationError, SimulatorStopError, type Blame } from '../base/errors.ts';
 import { fromSeconds, groupId, ms, type GroupId, type Ms, type TrialId } from '../base/units.ts';
 import type { ServiceGroupConfig } from '../config/parallel-config.ts';
-import type {
-  Connector,
-  Executor,
-  GroupTopology,
-  HttpProbe,
-  LaunchPlan,
-  LogPattern,
-  NodeProbe,
-  Owner,
-  PlannedProcess,
-  RemoteProcess,
-  Runtime,
-} from './ports.ts';
+import type { Executor, GroupTopology, LaunchPlan, Owner, PlannedProcess, RemoteProcess } from './ports.ts';
 import { watch, type RunningService, type WatchedProcess } from './running-service.ts';
+import type { GroupDependencies, StartContext } from './group-dependencies.ts';
 import { ServiceErrors, type Experience } from './service-errors.ts';
 import { reached, untilHealthy, type StageContext } from './stages.ts';
 import { topologyOf, type Node } from './topology.ts';
-
-export interface GroupDependencies {
-  readonly connector: Connector;
-  readonly probe: NodeProbe;
-  readonly http: HttpProbe;
-  readonly runtime: Runtime;
-  readonly clock: Clock;
-  readonly runId: string;
-  readonly logPatterns: readonly LogPattern[];
-  readonly engine: string;
-  /** Files on nodes need the group in their name because another group could write the same. */
-  readonly sharesPaths: boolean;
-  readonly note: (text: string) => void;
-}
-
-/** What a start needs to know of the trial that it is for. */
-export interface StartContext {
-  readonly signal: AbortSignal;
-  readonly trialId: TrialId;
-  readonly isCurrent: boolean;
-  /** A service of this run has been healthy somewhere. */
-  readonly runProven: boolean;
-}
 
 const commandTimeout = ms(60_000);
 async function closeAll(executors: readonly Executor[]): Promise<void> {
@@ -63,6 +28,8 @@ export class ServiceGroup implements AsyncDisposable {
   readonly #deps: GroupDependencies;
   readonly #errors: ServiceErrors;
   #nodes: Node[] = [];
+  /** Ranks on which this run may have processes. */
+  readonly #touched = new Set<number>();
   #starts = 0;
   #proven = false;
 
@@ -94,6 +61,7 @@ export class ServiceGroup implements AsyncDisposable {
       this.#nodes = await settleAll(
         executors.map(async (executor, rank) => this.#inspect(executor, rank, signal)),
       );
+      for (const rank of this.#nodes.keys()) this.#touched.add(rank);
       await this.#reap(ms(0));
     } catch (error) {
       this.#nodes = [];
@@ -253,6 +221,7 @@ export class ServiceGroup implements AsyncDisposable {
     const { rank, role, command } = planned;
     const { executor, facts } = need(this.#nodes[rank], 'node');
     const owner = this.#owner(rank);
+    this.#touched.add(rank);
     const directory = `${facts.workDir}/runs/${owner.runId}/g${owner.groupId}-r${rank}`;
     const process = await executor.spawn(this.#deps.runtime.wrap(command, owner), {
       signal: context.signal,
@@ -331,11 +300,13 @@ export class ServiceGroup implements AsyncDisposable {
 
   async #reap(grace: Ms): Promise<void> {
     const results = await settleAll(
-      this.#nodes.map(async ({ executor }, rank) => {
+      [...this.#touched].map(async (rank) => {
+        const { executor } = need(this.#nodes[rank], 'node');
         using limit = childController();
         const command = this.#deps.runtime.reap(this.#owner(rank), grace);
         const timeout = ms(grace + commandTimeout);
         const { stdout } = await executor.run(command, { signal: limit.signal, timeout });
+        if (stdout.trim() === '') this.#touched.delete(rank);
         return { host: executor.host, survivors: stdout.trim() };
       }),
     );

@@ -27,7 +27,8 @@ kill -s KILL -- -${pgid} 2>/dev/null
 }
 
 /**
- * Starts `commandFile` in a session of its own, detached from this connection, its output in `logFile`, and then
+ * Takes `commandBytes` of a script from stdin, not from argv, where others could read its environment; keeps it as
+ * `commandFile`, and starts it in a session of its own, detached from this connection, its output in `logFile`, and then
  * tells over the connection what happens to it: the log on stdout, `started PID` and `exit CODE` on stderr. When the
  * connection ends (end of stdin), only the telling ends.
  */
@@ -35,13 +36,14 @@ export function launcher(files: {
   directory: string;
   logFile: string;
   commandFile: string;
+  commandBytes: number;
   token: string;
 }): string {
   const [directory, log, command] = [files.directory, files.logFile, files.commandFile].map(quote);
   return `umask 077
 ${statFields}
-mkdir -p ${directory} || exit 73
-: >${log} || exit 73
+[ -d ${directory} ] || mkdir -p ${directory} || exit 73
+head -c ${files.commandBytes} >${command} && : >${log} || exit 73
 exec 3<&0
 setsid sh ${command} </dev/null >>${log} 2>&1 3<&- &
 pid=$!
@@ -62,43 +64,60 @@ wait $reader
 /**
  * Ends everything of our user whose environment carries the token: TERM to it and its process groups, grace, KILL.
  * Prints what is still there as `pid name` lines. A zombie has an empty environment and counts as gone.
+ *
+ * Looking for the token reads the environment of every process of the machine, so while waiting only those known so
+ * far are looked at; the last word has another search.
  */
 export function reaper(token: string, graceMs: number): string {
   return `${finder(token)}
+alive() { for p in $pids; do stat_of $p && [ "$state" != Z ] && return 0; done; return 1; }
 signal() {
-  for p in $(find_all); do
+  for p in $pids; do
     stat_of $p || continue
     [ "$pgrp" -gt 1 ] && [ "$pgrp" != "$own" ] && [ "$p" = "$pgrp" ] && kill -s $1 -- -$pgrp 2>/dev/null
     kill -s $1 $p 2>/dev/null
   done
 }
-[ -z "$(find_all)" ] && exit 0
 stat_of $$ && own=$pgrp
-signal TERM
-pause=0.01 waited=0
-while [ -n "$(find_all)" ] && [ $waited -lt ${Math.ceil(graceMs)} ]; do
-  sleep $pause
-  case $pause in 0.01) pause=0.02 waited=$((waited+10));; 0.02) pause=0.05 waited=$((waited+20));; *) waited=$((waited+50));; esac
+waited=0 n=0
+find_all
+while [ -n "$pids" ] && [ $n -lt 100 ]; do
+  if [ $waited -lt ${Math.ceil(graceMs)} ]; then
+    signal TERM
+    # Most end at once: a short look costs less than a process that sleeps.
+    spin=0
+    while [ $spin -lt 100 ] && alive; do spin=$((spin+1)); done
+    pause=0.005 step=5
+    while alive && [ $waited -lt ${Math.ceil(graceMs)} ]; do
+      sleep $pause
+      waited=$((waited+step))
+      [ $waited -gt 50 ] && pause=0.05 step=50
+    done
+  else
+    signal KILL
+    n=$((n+1))
+    alive && sleep 0.02
+  fi
+  find_all
 done
-n=0
-while [ -n "$(find_all)" ] && [ $n -lt 100 ]; do signal KILL; sleep 0.05; n=$((n+1)); done
-for p in $(find_all); do IFS= read -r name <"/proc/$p/comm" && echo "$p $name"; done
+for p in $pids; do IFS= read -r name <"/proc/$p/comm" && echo "$p $name"; done
 :
 `;
 }
 
 /** Prints the number of living processes with the token. */
 export function counter(token: string): string {
-  return `${finder(token)}\nset -- $(find_all); echo $#`;
+  return `${finder(token)}\nfind_all; set -- $pids; echo $#`;
 }
 
-/** Defines find_all: pids of our user whose environment carries the token. */
+/** Defines find_all, which sets pids: those of our user whose environment carries the token. */
 function finder(token: string): string {
   return `${statFields}
 find_all() {
+  pids=
   for f in $(grep -la -- ${quote(`OPTIMIZER_TOKEN=${token}`)} /proc/[0-9]*/environ 2>/dev/null); do
     p=\${f#/proc/}; p=\${p%/environ}
-    [ -O "/proc/$p" ] && [ "$p" != $$ ] && stat_of $p && [ "$state" != Z ] && echo $p
+    [ -O "/proc/$p" ] && [ "$p" != $$ ] && stat_of $p && [ "$state" != Z ] && pids="$pids $p"
   done
 }`;
 }

@@ -70,9 +70,12 @@ export class ShellExecutor implements Executor {
   async spawn(command: Command, options: SpawnOptions): Promise<RemoteProcess> {
     const { directory, logFile, token, signal } = options;
     const commandFile = `${directory}/${posix.basename(logFile, '.log')}.sh`;
-    await this.writeFile(commandFile, `#!/bin/sh\n${script(command)}`, signal);
-    const channel = await this.#transport.open(launcher({ directory, logFile, commandFile, token }), signal);
-    return SpawnedProcess.attach(channel, { host: this.host, logFile });
+    const text = Buffer.from(`#!/bin/sh\n${script(command)}`);
+    const files = { directory, logFile, commandFile, commandBytes: text.length, token };
+    const channel = await this.#transport.open(launcher(files), signal);
+    const process = SpawnedProcess.attach(channel, { host: this.host, logFile });
+    channel.stdin.write(text);
+    return process;
   }
 
   async readFile(path: string, signal: AbortSignal): Promise<Buffer> {

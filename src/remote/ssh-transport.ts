@@ -11,8 +11,10 @@ import ssh2, {
   type SFTPWrapper,
 } from 'ssh2';
 import { abortable, childController } from '../base/cancellation.ts';
+import { systemClock } from '../base/clock.ts';
 import { deferred } from '../base/condition.ts';
 import { CommunicationError, type ModelEvalStateError } from '../base/errors.ts';
+import { ms } from '../base/units.ts';
 import {
   entriesFor,
   hostLabel,
@@ -81,6 +83,8 @@ function authentication(settings: SshSettings): unknown[] {
   const agents = agent === undefined ? [] : [{ type: 'agent', username, agent }];
   return settings.identitiesOnly && keys.length > 0 ? keys : [...agents, ...keys];
 }
+
+class ChannelRefused extends CommunicationError {}
 
 /** One SSH connection to one node, with bounded channels and one SFTP session. */
 export class SshTransport implements Transport {
@@ -165,7 +169,19 @@ export class SshTransport implements Transport {
     return sftpFiles(async () => this.#openSftp());
   }
 
+  /** A full sshd (MaxSessions) refuses a channel while others are still being closed: it gets in a little later. */
   async open(text: string, signal: AbortSignal): Promise<Channel> {
+    for (let pause = 20; ; pause *= 2) {
+      try {
+        return await this.#open(text, signal);
+      } catch (error) {
+        if (!(error instanceof ChannelRefused) || pause > 1000) throw error;
+        await systemClock.sleep(ms(pause), signal);
+      }
+    }
+  }
+
+  async #open(text: string, signal: AbortSignal): Promise<Channel> {
     signal.throwIfAborted();
     this.#lost.signal.throwIfAborted();
     const opened = deferred<Channel>();
@@ -255,7 +271,7 @@ export class SshTransport implements Transport {
 
   #refusal(cause: Error): CommunicationError {
     if (this.#lost.signal.aborted) return this.#lost.signal.reason as CommunicationError;
-    return new CommunicationError(
+    return new ChannelRefused(
       `${this.host} opened no channel: ${cause.message}`,
       { host: this.host },
       {

@@ -1,0 +1,140 @@
+import { createServer, type RequestListener } from 'node:http';
+import { afterAll, describe, expect, test } from 'vitest';
+import { never } from '../../src/base/cancellation.ts';
+import { systemClock } from '../../src/base/clock.ts';
+import { groupId, ms, trialId } from '../../src/base/units.ts';
+import { BuiltinBenchmark } from '../../src/benchmarks/builtin/builtin.ts';
+import { builtinConfig } from '../../src/benchmarks/builtin/config.ts';
+
+const benchmark = new BuiltinBenchmark();
+afterAll(async () => benchmark[Symbol.asyncDispose]());
+
+async function measure(listener: RequestListener, table: object = {}, params: Record<string, number> = {}) {
+  const server = createServer(listener).listen(0, '127.0.0.1');
+  await new Promise((ready) => server.once('listening', ready));
+  const { port } = server.address() as { port: number };
+  const config = builtinConfig.parse({
+    num_prompts: 20,
+    num_warmups: 0,
+    input_len: 12,
+    output_len: 5,
+    timeout: 20,
+    ...table,
+  });
+  const context = {
+    signal: never,
+    clock: systemClock,
+    events: { emit: () => undefined },
+    trialId: trialId(0),
+    groupId: groupId(0),
+    attempt: 0,
+    runId: 'r',
+    seed: 1,
+    timeout: ms(60_000),
+  };
+  try {
+    return await benchmark.run(config, { baseUrl: `http://127.0.0.1:${port}`, model: 'm' }, params, context);
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
+}
+
+/** Streams `chunks` events that hold `perEvent` tokens each. */
+const stream =
+  (
+    options: { usage?: boolean; delayMs?: number; seen?: string[]; perEvent?: number; done?: boolean } = {},
+  ): RequestListener =>
+  async (request, response) => {
+    let body = '';
+    for await (const chunk of request) body += String(chunk);
+    const { prompt, max_tokens: n } = JSON.parse(body) as { prompt: string; max_tokens: number };
+    options.seen?.push(prompt);
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    for (let i = 0; i < n; i += options.perEvent ?? 1) {
+      await new Promise((next) => setTimeout(next, options.delayMs ?? 0));
+      response.write(`data: ${JSON.stringify({ choices: [{ text: ' x', finish_reason: null }] })}\n\n`);
+    }
+    if (options.usage !== false)
+      response.write(
+        `data: ${JSON.stringify({ choices: [], usage: { prompt_tokens: 9, completion_tokens: n } })}\n\n`,
+      );
+    response.end(options.done === false ? '' : 'data: [DONE]\n\n');
+  };
+
+describe('the built-in load generator', () => {
+  test('measures TTFT with the first token and TPOT without it', async () => {
+    const { performance, percentiles, raw } = await measure(stream({ delayMs: 20 }), { max_concurrency: 4 });
+    expect(performance.success_rate).toBe(1);
+    expect(performance.time_to_first_token! * 1000).toBeGreaterThan(18);
+    expect(performance.time_to_first_token! * 1000).toBeLessThan(60);
+    expect(performance.time_per_output_token! * 1000).toBeGreaterThan(18);
+    expect(performance.time_per_output_token! * 1000).toBeLessThan(40);
+    expect(Object.keys(percentiles)).toEqual(['ttft_ms', 'tpot_ms', 'itl_ms', 'e2el_ms']);
+    const document = JSON.parse(raw.content) as Record<string, number>;
+    expect(document).toMatchObject({
+      completed: 20,
+      failed: 0,
+      total_output_tokens: 100,
+      max_concurrency: 4,
+      request_rate: 'inf',
+    });
+    expect(document['p99_ttft_ms']).toBe(percentiles.ttft_ms?.p99);
+  });
+
+  test('takes tokens from usage; counting events is a flagged fallback', async () => {
+    const several = await measure(stream({ perEvent: 5 }));
+    expect(JSON.parse(several.raw.content)).toMatchObject({ total_output_tokens: 100 });
+    expect(several.flags).toEqual([]);
+    const counted = await measure(stream({ usage: false }));
+    expect(JSON.parse(counted.raw.content)).toMatchObject({ total_output_tokens: 100 });
+    expect(counted.flags).toEqual(['tokens counted from events: no usage reported']);
+  });
+
+  test('no prompt is like another one', async () => {
+    const seen: string[] = [];
+    await measure(stream({ seen }), { num_warmups: 5 });
+    expect(new Set(seen.map((prompt) => prompt.split(' ')[0])).size).toBe(25);
+  });
+
+  test('fields of the search replace rate and concurrency', async () => {
+    const began = performance.now();
+    const { raw } = await measure(stream(), {}, { CONCURRENCY: 3, REQUESTRATE: 40 });
+    expect(JSON.parse(raw.content)).toMatchObject({ max_concurrency: 3, request_rate: 40 });
+    expect(performance.now() - began).toBeGreaterThan(200);
+  });
+
+  test('tells failures apart, and counts them', async () => {
+    let n = 0;
+    const good = stream();
+    const { performance, raw } = await measure(
+      (request, response) => {
+        n++;
+        if (n % 4 === 1) response.writeHead(503).end('busy');
+        else if (n % 4 === 2) response.writeHead(200).end('data: [DONE]\n\n');
+        else good(request, response);
+      },
+      { max_concurrency: 1 },
+    );
+    expect(performance.success_rate).toBe(0.5);
+    expect(JSON.parse(raw.content)).toMatchObject({ failures: { http: 5, empty: 5 } });
+  });
+
+  test('a stream that breaks off is a failure', async () => {
+    await expect(measure(stream({ done: false }))).rejects.toThrow(/broke off/);
+  });
+
+  test('a wrong path is for the user to mend', async () => {
+    const failing = measure((_request, response) => response.writeHead(404).end('no such path'));
+    await expect(failing).rejects.toMatchObject({
+      blame: 'operator',
+      message: expect.stringMatching(/404/) as string,
+    });
+  });
+
+  test('a server that hangs ends at the wall clock', async () => {
+    const began = performance.now();
+    await expect(measure(() => undefined, { timeout: 0.5 })).rejects.toMatchObject({ blame: 'load' });
+    expect(performance.now() - began).toBeLessThan(3000);
+  });
+});

@@ -1,0 +1,100 @@
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { registry } from '../../src/compose.ts';
+import type { InvalidConfiguration } from '../../src/config/problems.ts';
+import { knownKeys, resolveSettings, type Flags } from '../../src/config/settings.ts';
+import { parseToml, readConfig } from '../../src/config/sources.ts';
+import { normalizeArgv } from '../../src/cli/argv.ts';
+
+const example = new URL('../../config.example.toml', import.meta.url).pathname;
+
+function surroundings(env: Record<string, string> = {}) {
+  const home = mkdtempSync(join(tmpdir(), 'optimizer-home-'));
+  const cwd = mkdtempSync(join(tmpdir(), 'optimizer-cwd-'));
+  return { home, cwd, env };
+}
+const minimal =
+  '[[script.target_field]]\nname = "A"\nconfig_position = "env"\nmin = 1\nmax = 9\ndtype = "int"\nvalue = 2\n';
+const resolve = (text: string, flags: Flags = {}) =>
+  resolveSettings(
+    { document: { values: parseToml('config.toml', text), origin: {}, files: [] }, flags },
+    registry,
+  );
+
+describe('configuration', () => {
+  test('the example loads without a complaint', () => {
+    const document = readConfig(example, knownKeys(registry), surroundings());
+    const settings = resolveSettings({ document, flags: {} }, registry);
+    expect(settings.engine).toBe('script');
+    expect(settings.notes).toEqual([]);
+    expect(settings.space.dimensions).toBe(3);
+  });
+
+  test('files in their order, by whole top-level keys; the environment wins, tables merged deeply', () => {
+    const where = surroundings({
+      MODEL_EVAL_STATE_N_PARTICLES: '44',
+      model_eval_state_pso_options: '{"w": 0.9}',
+    });
+    writeFileSync(
+      join(where.home, 'config.toml'),
+      'iters = 7\nn_particles = 3\npso_options = { c1 = 1.0 }\n',
+    );
+    writeFileSync(join(where.cwd, 'config.toml'), `iters = 8\n${minimal}`);
+    const document = readConfig(undefined, knownKeys(registry), where);
+    expect(document.values).toMatchObject({ iters: 8, n_particles: '44', pso_options: { c1: 1, w: 0.9 } });
+    const { search } = resolveSettings({ document, flags: {} }, registry);
+    expect(search).toMatchObject({ particles: 44, maxEvaluations: 352, coefficients: { c1: 1, w: 0.9 } });
+  });
+
+  test('all problems at once, each with file, key path, value and expectation', () => {
+    const text = `n_particels = 3\niters = "many"\n[parallel.defaults]\nhealth_check_timeout = 0\n${minimal.replace('"int"', '"integer"')}`;
+    const problems = (() => {
+      try {
+        resolve(text);
+        return [];
+      } catch (error) {
+        return (error as InvalidConfiguration).problems;
+      }
+    })();
+    expect(problems.map(({ at }) => at).sort()).toEqual([
+      'iters',
+      'n_particels',
+      'parallel.defaults.health_check_timeout',
+      'script.target_field[0].dtype',
+    ]);
+    expect(problems.find(({ at }) => at === 'n_particels')?.expected).toMatch(/did you mean 'n_particles'/);
+  });
+
+  test('a syntax error keeps line and column', () => {
+    expect(() => parseToml('x.toml', 'a = 1\nb = = 2')).toThrow(/x\.toml: line 2, column 5/);
+  });
+
+  test('`enabled = true` alone is enough; flags override; without hosts it is this machine', () => {
+    const groups =
+      '[parallel]\nenabled = true\n[[parallel.service_groups]]\ngroup_id = 3\nnodes = [{ host = "a" }, { host = "b", ssh_port = 2222 }]\n';
+    const settings = resolve(`${groups}${minimal}`, { user: 'me', seed: 9 });
+    expect(settings.local).toBe(false);
+    expect(settings.seed).toBe(9);
+    expect(
+      settings.parallel.service_groups[0]?.nodes.map((node) => [node.host, node.ssh_port, node.username]),
+    ).toEqual([
+      ['a', undefined, 'me'],
+      ['b', 2222, 'me'],
+    ]);
+    expect(resolve(minimal).local).toBe(true);
+    expect(() => resolve(minimal, { parallel: true })).toThrow(/service_groups cannot be empty/);
+  });
+
+  test('the spellings of the original', () => {
+    expect(normalizeArgv(['-lb', '--load_breakpoint', '--node_string=a_b', 'x_y', '--', '--a_b'])).toEqual([
+      '--load-breakpoint',
+      '--load-breakpoint',
+      '--node-string=a_b',
+      'x_y',
+      '--',
+      '--a_b',
+    ]);
+  });
+});
