@@ -63,6 +63,27 @@ describe.skipIf(!realSshd.available)('a group that goes down', () => {
       expect(project.left()).toEqual([]);
     },
   );
+
+  test('and comes back: it is repaired, and goes on with new connections', async () => {
+    await using project = new Project(cluster, { top: '', env: { FAKE_TPOT_MS: 6 } });
+    const host = cluster.hosts[0]!;
+    const { child, done } = project.start([...project.args, '--nodes-per-group', '8', '--events', 'json']);
+    let [seen, killed] = ['', false];
+    child.stdout?.on('data', (chunk: Buffer) => {
+      seen += chunk.toString();
+      if (killed || !seen.includes('"phase":"benchmark"')) return;
+      killed = true;
+      host.kill();
+      setTimeout(() => void host.start(), 100);
+    });
+    const { code, stderr } = await done;
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(seen).toContain('"type":"group.recovered"');
+    expect(told(project)).toEqual(trials);
+    expect(project.summary().evaluations.retried).toBe(1);
+    expect(project.summary().groups[0]?.circuit).toBe('closed');
+    expect(project.left()).toEqual([]);
+  });
 });
 
 describe.skipIf(!realSshd.available)('kill -9 of the optimizer', () => {
