@@ -94,7 +94,8 @@ export class Evaluation {
     const { trialId } = suggestion;
     this.#phase(group, suggestion, 'start');
     const plan = engine.plan(engineConfig, suggestion.params, group.topology(trialId));
-    await store.keep(trialId, 'plan.json', `${JSON.stringify(plan, redactSecrets, 2)}\n`);
+    const kept = store.keep(trialId, 'plan.json', `${JSON.stringify(plan, redactSecrets, 2)}\n`);
+    kept.catch(() => undefined); // a disk that is full stops the run at the journal
     const isCurrent = suggestion.origin === 'current';
     const service = await group.start(plan, { signal, trialId, isCurrent, runProven: this.#runProven });
     this.#runProven = true;

@@ -19,12 +19,12 @@ export interface StageContext {
   vanished(): Error;
 }
 
-const shortest = 10;
+const shortest = 5;
 const longest = 1000;
 
-/** Short at first, then 2 % of what has passed: a start is noticed within 2 % of its length. */
+/** Short at first, then 1 % of what has passed: a start is noticed well within 2 % of its length. */
 function pause(elapsed: Ms): Ms {
-  return ms(Math.min(longest, Math.max(shortest, elapsed * 0.02)));
+  return ms(Math.min(longest, Math.max(shortest, elapsed * 0.01)));
 }
 
 async function poll(context: StageContext, ready: () => Promise<boolean>): Promise<void> {
