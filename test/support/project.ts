@@ -81,8 +81,8 @@ retry_delay = 0.1
 [parallel.defaults]
 start_script = "${this.directory}/start.sh"
 ${worker ? `worker_script = "${this.directory}/worker.sh"` : ''}
-work_dir = "${this.directory}/work"
-config_path = "${this.directory}/work/config.json"
+work_dir = "${this.directory}/scratch"
+config_path = "${this.directory}/scratch/config.json"
 health_check_url = "http://{host}:${this.servicePort}/health"
 known_hosts_file = "${this.#cluster.knownHosts}"
 ${defaults}
