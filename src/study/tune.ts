@@ -10,8 +10,8 @@ import { judgementOf, type Progress } from './replay.ts';
 
 export interface Study {
   readonly optimizer: Optimizer;
-  readonly dispatcher: ParticleDispatcher;
-  readonly pool: ServiceGroupPool;
+  readonly dispatcher: Pick<ParticleDispatcher, 'hasRoom' | 'evaluate'>;
+  readonly pool: Pick<ServiceGroupPool, 'changed'>;
   readonly store: RunStore;
   readonly events: EventSink;
   readonly clock: Clock;
@@ -57,7 +57,10 @@ export async function tune(study: Study, signal: AbortSignal): Promise<void> {
   if (failure !== undefined) throw failure.error;
 }
 
-/** Durable before anything is started for it. */
+/**
+ * Durable before anything is started for it. Entries are queued in the order in which the optimizer was asked and told:
+ * a replay of the journal must see the same.
+ */
 async function ask({ optimizer, store, clock }: Study): Promise<Suggestion | undefined> {
   const suggestion = optimizer.ask();
   if (suggestion !== undefined) {
@@ -77,8 +80,9 @@ async function evaluate(
 
 async function tell(study: Study, record: TrialRecord, told: TrialRecord[]): Promise<void> {
   const { store, clock, optimizer, events, evaluations } = study;
-  await store.append({ type: 'told', at: clock.wallTime().toISOString(), record });
-  optimizer.tell(record.trial_id, judgementOf(record.verdict));
+  const durable = store.append({ type: 'told', at: clock.wallTime().toISOString(), record });
+  optimizer.tell(record.trial_id, judgementOf(record.verdict)); // at once, as in `ask`: no answer in between
+  await durable;
   told.push(record);
   const { verdict } = record;
   const scored = verdict.kind === 'scored';
