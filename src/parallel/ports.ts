@@ -35,6 +35,8 @@ export type ProcessExit =
 /** A process in a session of its own that outlives the connection. It is ended through its owner's token. */
 export interface RemoteProcess extends Disposable {
   readonly pid: number;
+  /** `pid:start time`, which no other process of the machine has or will have. */
+  readonly identity: string;
   readonly logFile: string;
   /** Never rejects. */
   readonly exited: Promise<ProcessExit>;
@@ -90,8 +92,11 @@ export interface Runtime {
   readonly name: string;
   token(owner: Owner): string;
   wrap(command: Command, owner: Owner): Command;
-  /** TERM, grace, KILL for all that the owner has; prints a line `pid name` for each survivor. */
-  reap(owner: Owner, grace: Ms): Command;
+  /**
+   * TERM, grace, KILL for all that the owner has; prints a line `pid name` for each survivor. `known` are
+   * identities of processes to begin with, which saves a search.
+   */
+  reap(owner: Owner, grace: Ms, known: readonly string[]): Command;
   /** Prints how many processes of the owner are alive. */
   count(owner: Owner): Command;
 }

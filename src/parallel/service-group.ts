@@ -7,16 +7,16 @@ import {
   type ChildController,
 } from '../base/cancellation.ts';
 import { CommunicationError, SimulatorStopError, type Blame } from '../base/errors.ts';
-import { fromSeconds, groupId, ms, type GroupId, type Ms, type TrialId } from '../base/units.ts';
+import { fromSeconds, groupId, ms, type GroupId, type TrialId } from '../base/units.ts';
 import type { ServiceGroupConfig } from '../config/parallel-config.ts';
-import type { Executor, GroupTopology, LaunchPlan, Owner, PlannedProcess, RemoteProcess } from './ports.ts';
+import type { Executor, GroupTopology, LaunchPlan, RemoteProcess } from './ports.ts';
 import { watch, type RunningService, type WatchedProcess } from './running-service.ts';
 import type { GroupDependencies, StartContext } from './group-dependencies.ts';
 import { ServiceErrors, type Experience } from './service-errors.ts';
+import { commandTimeout, OwnedProcesses } from './owned-processes.ts';
 import { reached, untilHealthy, type StageContext } from './stages.ts';
 import { topologyOf, type Node } from './topology.ts';
 
-const commandTimeout = ms(60_000);
 async function closeAll(executors: readonly Executor[]): Promise<void> {
   await Promise.all(executors.map(async (executor) => executor[Symbol.asyncDispose]()));
 }
@@ -27,9 +27,8 @@ export class ServiceGroup implements AsyncDisposable {
   readonly config: ServiceGroupConfig;
   readonly #deps: GroupDependencies;
   readonly #errors: ServiceErrors;
+  readonly #owned: OwnedProcesses;
   #nodes: Node[] = [];
-  /** Ranks on which this run may have processes. */
-  readonly #touched = new Set<number>();
   #starts = 0;
   #proven = false;
 
@@ -38,6 +37,7 @@ export class ServiceGroup implements AsyncDisposable {
     this.config = config;
     this.#deps = dependencies;
     this.#errors = new ServiceErrors(dependencies.engine, dependencies.logPatterns);
+    this.#owned = new OwnedProcesses(this.id, dependencies);
   }
 
   get hosts(): readonly string[] {
@@ -61,8 +61,8 @@ export class ServiceGroup implements AsyncDisposable {
       this.#nodes = await settleAll(
         executors.map(async (executor, rank) => this.#inspect(executor, rank, signal)),
       );
-      for (const rank of this.#nodes.keys()) this.#touched.add(rank);
-      await this.#reap(ms(0));
+      this.#owned.on(this.#nodes);
+      await this.#owned.end(ms(0));
     } catch (error) {
       this.#nodes = [];
       await closeAll(executors);
@@ -129,10 +129,6 @@ export class ServiceGroup implements AsyncDisposable {
     return { executor, facts: await this.#deps.probe.inspect(executor, node, signal) };
   }
 
-  #owner(rank: number): Owner {
-    return { runId: this.#deps.runId, groupId: this.id, rank };
-  }
-
   /** Something that answers before we start would be measured in our place. */
   async refuseForeignService(plan: LaunchPlan, blame: Blame, signal: AbortSignal): Promise<void> {
     const url = new URL(plan.probe.url);
@@ -160,7 +156,11 @@ export class ServiceGroup implements AsyncDisposable {
     let failed: AbortSignal | undefined;
     for (const stage of plan.stages) {
       const processes = await settleAll(
-        stage.processes.map(async (process) => this.#spawn(process, context, started)),
+        stage.processes.map(async (process) => {
+          const watched = await this.#owned.spawn(process, context, this.#starts);
+          started.push(watched);
+          return watched;
+        }),
       );
       this.#watchLogs(processes, fatal);
       failed = watch(started, (watched, code) => this.#errors.death(watched, code, experience()));
@@ -208,30 +208,9 @@ export class ServiceGroup implements AsyncDisposable {
       address: (rank) => need(this.#nodes[rank], 'node').executor.address,
       silenceTimeout: plan.silenceTimeout,
       silent: (seconds) => this.#errors.silent(seconds),
-      alive: async () => plan.detached || (await this.#count(signal)) > 0,
+      alive: async () => plan.detached || (await this.#owned.count(signal)) > 0,
       vanished: () => this.#errors.vanished(started, experience),
     };
-  }
-
-  async #spawn(
-    planned: PlannedProcess,
-    context: StartContext,
-    started: WatchedProcess[],
-  ): Promise<WatchedProcess> {
-    const { rank, role, command } = planned;
-    const { executor, facts } = need(this.#nodes[rank], 'node');
-    const owner = this.#owner(rank);
-    this.#touched.add(rank);
-    const directory = `${facts.workDir}/runs/${owner.runId}/g${owner.groupId}-r${rank}`;
-    const process = await executor.spawn(this.#deps.runtime.wrap(command, owner), {
-      signal: context.signal,
-      directory,
-      logFile: `${directory}/trial-${context.trialId}-${role}-${this.#starts}.log`,
-      token: this.#deps.runtime.token(owner),
-    });
-    const watched = { rank, host: executor.host, process };
-    started.push(watched);
-    return watched;
   }
 
   #handle(
@@ -264,7 +243,8 @@ export class ServiceGroup implements AsyncDisposable {
   async #watchChildren(main: RemoteProcess, vanished: () => Error, service: ChildController): Promise<void> {
     try {
       await abortable(main.exited, service.signal);
-      while ((await this.#count(service.signal)) > 0) await this.#deps.clock.sleep(ms(1000), service.signal);
+      while ((await this.#owned.count(service.signal)) > 0)
+        await this.#deps.clock.sleep(ms(1000), service.signal);
       service.abort(vanished());
     } catch (error) {
       if (!service.signal.aborted) service.abort(error);
@@ -280,7 +260,7 @@ export class ServiceGroup implements AsyncDisposable {
     );
     try {
       await this.#askToStop(plan, limit.signal);
-      await this.#reap(grace);
+      await this.#owned.end(grace, started);
     } finally {
       for (const { process } of started) process[Symbol.dispose]();
     }
@@ -291,41 +271,10 @@ export class ServiceGroup implements AsyncDisposable {
       const { executor } = need(this.#nodes[rank], 'node');
       const timeout = ms(fromSeconds(this.config.stop_grace) + 30_000);
       try {
-        await executor.run(this.#deps.runtime.wrap(command, this.#owner(rank)), { signal, timeout });
+        await executor.run(this.#deps.runtime.wrap(command, this.#owned.owner(rank)), { signal, timeout });
       } catch (error) {
         this.#deps.note(`stop script on ${executor.host}: ${(error as Error).message}; ending its processes`);
       }
     }
-  }
-
-  async #reap(grace: Ms): Promise<void> {
-    const results = await settleAll(
-      [...this.#touched].map(async (rank) => {
-        const { executor } = need(this.#nodes[rank], 'node');
-        using limit = childController();
-        const command = this.#deps.runtime.reap(this.#owner(rank), grace);
-        const timeout = ms(grace + commandTimeout);
-        const { stdout } = await executor.run(command, { signal: limit.signal, timeout });
-        if (stdout.trim() === '') this.#touched.delete(rank);
-        return { host: executor.host, survivors: stdout.trim() };
-      }),
-    );
-    const left = results.filter(({ survivors }) => survivors !== '');
-    if (left.length === 0) return;
-    const named = left
-      .map(({ host, survivors }) => `${host}: ${survivors.replaceAll('\n', ', ')}`)
-      .join('; ');
-    throw new SimulatorStopError(this.#deps.engine, undefined, `still running after KILL: ${named}`);
-  }
-
-  async #count(signal: AbortSignal): Promise<number> {
-    const counts = await settleAll(
-      this.#nodes.map(async ({ executor }, rank) => {
-        const command = this.#deps.runtime.count(this.#owner(rank));
-        const { stdout } = await executor.run(command, { signal, timeout: commandTimeout });
-        return Number(stdout.trim());
-      }),
-    );
-    return counts.reduce((sum, count) => sum + count, 0);
   }
 }

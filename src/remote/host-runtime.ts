@@ -22,6 +22,6 @@ export const hostRuntime: Runtime = {
     };
     return { ...command, env };
   },
-  reap: (owner, grace) => shell(reaper(tokenOf(owner), grace), 'ending owned processes'),
+  reap: (owner, grace, known) => shell(reaper(tokenOf(owner), grace, known), 'ending owned processes'),
   count: (owner) => shell(counter(tokenOf(owner)), 'counting owned processes'),
 };

@@ -29,7 +29,7 @@ kill -s KILL -- -${pgid} 2>/dev/null
 /**
  * Takes `commandBytes` of a script from stdin, not from argv, where others could read its environment; keeps it as
  * `commandFile`, and starts it in a session of its own, detached from this connection, its output in `logFile`, and then
- * tells over the connection what happens to it: the log on stdout, `started PID` and `exit CODE` on stderr. When the
+ * tells over the connection what happens to it: the log on stdout, `started PID:TIME` and `exit CODE` on stderr. When the
  * connection ends (end of stdin), only the telling ends.
  */
 export function launcher(files: {
@@ -49,7 +49,7 @@ setsid sh ${command} </dev/null >>${log} 2>&1 3<&- &
 pid=$!
 stat_of $pid
 printf '{"pid":%s,"pgid":%s,"started":"%s","token":"%s","log":"%s"}\\n' $pid $pid "$began" ${quote(files.token)} ${log} >${directory}/state.json
-echo "started $pid" >&2
+echo "started $pid:$began" >&2
 tail -n +1 -f ${log} 2>/dev/null 3<&- </dev/null &
 tail=$!
 ( while IFS= read -r line; do :; done <&3; kill $tail $$ 2>/dev/null ) >/dev/null 2>&1 &
@@ -65,10 +65,10 @@ wait $reader
  * Ends everything of our user whose environment carries the token: TERM to it and its process groups, grace, KILL.
  * Prints what is still there as `pid name` lines. A zombie has an empty environment and counts as gone.
  *
- * Looking for the token reads the environment of every process of the machine, so while waiting only those known so
- * far are looked at; the last word has another search.
+ * Looking for the token reads the environment of every process of the machine, so the `known` ones (`pid:start
+ * time`) are ended first, and while waiting only those found so far are looked at; the last word has a search.
  */
-export function reaper(token: string, graceMs: number): string {
+export function reaper(token: string, graceMs: number, known: readonly string[] = []): string {
   return `${finder(token)}
 alive() { for p in $pids; do stat_of $p && [ "$state" != Z ] && return 0; done; return 1; }
 signal() {
@@ -79,8 +79,11 @@ signal() {
   done
 }
 stat_of $$ && own=$pgrp
-waited=0 n=0
-find_all
+pids= waited=0 n=0
+for k in ${known.map(quote).join(' ')}; do
+  stat_of \${k%:*} && [ "$state" != Z ] && [ "$began" = "\${k#*:}" ] && pids="$pids \${k%:*}"
+done
+[ -n "$pids" ] || find_all
 while [ -n "$pids" ] && [ $n -lt 100 ]; do
   if [ $waited -lt ${Math.ceil(graceMs)} ]; then
     signal TERM

@@ -12,6 +12,7 @@ const startLimit = ms(30_000);
 /** The view of a detached process through the channel that tells about it. */
 export class SpawnedProcess implements RemoteProcess {
   readonly pid: number;
+  readonly identity: string;
   readonly logFile: string;
   readonly exited: Promise<ProcessExit>;
   readonly #channel: Channel;
@@ -19,9 +20,10 @@ export class SpawnedProcess implements RemoteProcess {
   readonly #listeners: ((line: string) => void)[] = [];
   #lastOutput: Ms;
 
-  private constructor(channel: Channel, pid: number, logFile: string, exited: Promise<ProcessExit>) {
+  private constructor(channel: Channel, identity: string, logFile: string, exited: Promise<ProcessExit>) {
     this.#channel = channel;
-    this.pid = pid;
+    this.identity = identity;
+    this.pid = Number.parseInt(identity, 10);
     this.logFile = logFile;
     this.exited = exited;
     this.#log = new LineTail();
@@ -43,7 +45,7 @@ export class SpawnedProcess implements RemoteProcess {
     channel: Channel,
     { host, logFile }: { host: string; logFile: string },
   ): Promise<SpawnedProcess> {
-    const started = deferred<number>();
+    const started = deferred<string>();
     const exited = deferred<ProcessExit>();
     const said = new BoundedText(16_384);
     const control = new LineTail();
@@ -51,9 +53,9 @@ export class SpawnedProcess implements RemoteProcess {
     channel.stderr.on('data', (chunk: Buffer) => {
       said.push(chunk);
       for (const line of control.push(chunk.toString('utf8'))) {
-        const pid = /^started (\d+)$/.exec(line)?.[1];
+        const identity = /^started (\d+:\d*)$/.exec(line)?.[1];
         const code = /^exit (\d+)$/.exec(line)?.[1];
-        if (pid !== undefined) started.resolve(Number(pid));
+        if (identity !== undefined) started.resolve(identity);
         if (code !== undefined) exited.resolve({ kind: 'code', code: Number(code) });
       }
     });
@@ -75,8 +77,8 @@ export class SpawnedProcess implements RemoteProcess {
     try {
       const late = (): Error => new IPCTimeoutError(`starting a process on ${host}`, startLimit / 1000);
       using limit = deadline(startLimit, late);
-      const pid = await abortable(started.promise, limit.signal);
-      return new SpawnedProcess(channel, pid, logFile, exited.promise);
+      const identity = await abortable(started.promise, limit.signal);
+      return new SpawnedProcess(channel, identity, logFile, exited.promise);
     } catch (error) {
       channel.close();
       throw error;

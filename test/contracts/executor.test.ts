@@ -221,8 +221,8 @@ describe.each(Object.entries(subjects))('%s', (_name, make) => {
           token: hostRuntime.token(owner),
         },
       );
-    const reap = async (grace: number) =>
-      (await subject.executor.run(hostRuntime.reap(owner, ms(grace)), options)).stdout;
+    const reap = async (grace: number, known: string[] = []) =>
+      (await subject.executor.run(hostRuntime.reap(owner, ms(grace), known), options)).stdout;
 
     test('a spawned process has a session of its own, a log and a state file', async () => {
       using process_ = await spawn('echo "$A $$"; pwd; exec sleep 300', 'session');
@@ -244,14 +244,17 @@ describe.each(Object.entries(subjects))('%s', (_name, make) => {
       await until(() => process_.tail.includes('bye'));
     });
 
-    test('reaping gets children that left the group, and those that ignore TERM', async () => {
-      const pidFile = join(directory, 'left');
+    test.each([
+      ['searched', (_identity: string) => []],
+      ['known', (identity: string) => [identity]],
+    ])('reaping gets children that left the group and ignore TERM: parent %s', async (how, known) => {
+      const pidFile = join(directory, `left-${how}`);
       using process_ = await spawn(
         `setsid sh -c 'trap "" TERM; echo $$ >${pidFile}; while :; do sleep 0.1; done' & exec sleep 300`,
         'left',
       );
       await until(() => existsSync(pidFile) && readFileSync(pidFile, 'utf8') !== '');
-      expect(await reap(200)).toBe('');
+      expect(await reap(200, known(process_.identity))).toBe('');
       expect(alive(process_.pid)).toBe(false);
       expect(alive(Number(readFileSync(pidFile, 'utf8')))).toBe(false);
     });
@@ -262,7 +265,7 @@ describe.each(Object.entries(subjects))('%s', (_name, make) => {
         options,
       );
       using process_ = await spawn('exec sleep 300', 'bystander');
-      expect(await reap(200)).toBe('');
+      expect(await reap(200, [`${Number(stdout)}:1`])).toBe(''); // a pid that somebody else has by now
       expect(alive(process_.pid)).toBe(false);
       expect(alive(Number(stdout))).toBe(true);
       process.kill(Number(stdout), 'SIGKILL');
