@@ -22,10 +22,10 @@ module.exports = {
   rules: {
     'no-console': 'error',
     eqeqeq: 'error',
-    'max-lines': ['error', { max: 320, skipBlankLines: true, skipComments: true }],
+    'max-lines': ['error', { max: 250, skipBlankLines: true, skipComments: true }],
     'max-params': ['error', 5],
-    complexity: ['error', 21],
-    'max-depth': ['error', 4],
+    complexity: ['error', 14],
+    'max-depth': ['error', 3],
     'no-restricted-exports': ['error', { restrictDefaultExports: { direct: true } }],
     '@typescript-eslint/switch-exhaustiveness-check': 'error',
     '@typescript-eslint/only-throw-error': 'error',

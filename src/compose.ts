@@ -1,38 +1,32 @@
-import { randomBytes } from 'node:crypto';
-import { rmSync } from 'node:fs';
-import { join, relative } from 'node:path';
-import writeFileAtomic from 'write-file-atomic';
 import { settleAll } from './base/cancellation.ts';
 import { systemClock, type Clock } from './base/clock.ts';
-import { asOptimizerError } from './base/errors.ts';
 import type { EventSink } from './base/events.ts';
-import { redactSecrets } from './base/redact.ts';
 import { createRng } from './base/rng.ts';
 import { fromSeconds, ms, trialId } from './base/units.ts';
 import { benchmarks, type BenchmarkKind } from './benchmarks/index.ts';
-import type { Registry, Settings, SettingsInput } from './config/settings.ts';
+import type { Settings, SettingsInput } from './config/settings.ts';
+import type { Registry } from './config/validate.ts';
 import type { Optimizer } from './core/pso/optimizer.ts';
 import { PSOOptimizer } from './core/pso/pso.ts';
 import { RandomSearch } from './core/pso/random.ts';
 import { SynchronousPso } from './core/pso/synchronous.ts';
-import { engines } from './engines/index.ts';
+import { engineNamed, engines } from './engines/index.ts';
+import { finish } from './finish.ts';
 import { otherTables } from './engines/other-tables.ts';
-import { errorRecord, Evaluation } from './parallel/evaluation.ts';
+import { Evaluation } from './parallel/evaluation.ts';
 import { ParticleDispatcher } from './parallel/particle-dispatcher.ts';
-import type { Connector, Engine, HttpProbe, LaunchPlan } from './parallel/ports.ts';
-import { bestOf, type ErrorRecord, type GroupRecord, type RunStatus } from './parallel/records.ts';
+import type { Connector, HttpProbe, LaunchPlan } from './parallel/ports.ts';
+import type { GroupRecord } from './parallel/records.ts';
 import type { GroupDependencies } from './parallel/group-dependencies.ts';
 import { ServiceGroup } from './parallel/service-group.ts';
 import { ServiceGroupPool } from './parallel/service-group-pool.ts';
 import { hostRuntime } from './remote/host-runtime.ts';
 import { httpProbe } from './remote/http-probe.ts';
 import { nodeProbe } from './remote/node-inspection.ts';
-import { quote } from './remote/quote.ts';
 import { localConnector, sshConnector } from './remote/remote-executor.ts';
-import { summarize, type Summary } from './report/summary.ts';
-import { writeBest } from './runs/best.ts';
-import { readSavedRun, type SavedRun } from './runs/catalog.ts';
-import { FileRunStore, runPaths, type RunPaths } from './runs/run-store.ts';
+import type { Summary } from './report/summary.ts';
+import { discard, openRun } from './runs/open-run.ts';
+import type { FileRunStore, RunPaths } from './runs/run-store.ts';
 import { replay } from './study/replay.ts';
 import { tune as tuneStudy } from './study/tune.ts';
 import { version } from './version.ts';
@@ -62,13 +56,6 @@ export interface StudyOutcome {
   readonly error: unknown;
 }
 
-/** `YYYYmmddHHMMSS` in local time, as the original names its files. */
-function stamp(date: Date): string {
-  const two = (value: number): string => String(value).padStart(2, '0');
-  const day = `${date.getFullYear()}${two(date.getMonth() + 1)}${two(date.getDate())}`;
-  return `${day}${two(date.getHours())}${two(date.getMinutes())}${two(date.getSeconds())}`;
-}
-
 export function createOptimizer({ space, search, seed }: Settings): Optimizer {
   const common = { space, seed, maxEvaluations: search.maxEvaluations };
   if (search.algorithm === 'random') return new RandomSearch(common);
@@ -78,43 +65,9 @@ export function createOptimizer({ space, search, seed }: Settings): Optimizer {
     : new PSOOptimizer({ ...common, particles, coefficients });
 }
 
-export function engineOf(settings: Settings): Engine {
-  return engines.find((engine) => engine.name === settings.engine) as Engine;
-}
-
 /** Whether two groups would write the same file on a shared file system or a shared host. */
 export function sharesPaths(settings: Settings): boolean {
   return settings.parallel.service_groups.length > 1;
-}
-
-function redacted(input: SettingsInput): SettingsInput {
-  return JSON.parse(
-    JSON.stringify(input, (key, value: unknown) => {
-      const number = typeof value === 'number' && !Number.isFinite(value) ? String(value) : value;
-      return redactSecrets(key, typeof value === 'bigint' ? Number(value) : number);
-    }),
-  ) as SettingsInput;
-}
-
-async function openStore(
-  options: StudyOptions,
-  clock: Clock,
-): Promise<{ store: FileRunStore; fresh: boolean }> {
-  const { settings, input, resume } = options;
-  const now = clock.wallTime();
-  const storeOptions = { fields: settings.space.fields, backups: settings.backup };
-  if (resume !== undefined) {
-    const saved = readSavedRun(settings.output, resume);
-    const paths = runPaths(settings.output, resume, join(settings.output, 'runs', resume, saved.csv));
-    return { store: await FileRunStore.resume(resume, paths, storeOptions, now), fresh: false };
-  }
-  const runId = `${stamp(now)}-${randomBytes(3).toString('hex')}`;
-  const paths = runPaths(settings.output, runId, join(settings.storeDir, `data_storage_${stamp(now)}.csv`));
-  const store = await FileRunStore.create(runId, paths, storeOptions, now);
-  const csv = relative(paths.directory, paths.csv);
-  const saved: SavedRun = { schema: 1, run_id: runId, version, csv, input: redacted(input) };
-  await writeFileAtomic(paths.settings, `${JSON.stringify(saved, null, 2)}\n`, { mode: 0o600 });
-  return { store, fresh: true };
 }
 
 interface Wired {
@@ -132,7 +85,7 @@ function wireGroups(options: StudyOptions, store: FileRunStore, clock: Clock): W
     runtime: hostRuntime,
     clock,
     runId: store.runId,
-    logPatterns: engineOf(settings).logPatterns,
+    logPatterns: engineNamed(settings.engine).logPatterns,
     engine: settings.engine,
     sharesPaths: sharesPaths(settings),
     note: (text) => events.emit({ type: 'note', text }),
@@ -155,7 +108,7 @@ function wireGroups(options: StudyOptions, store: FileRunStore, clock: Clock): W
 /** Runs a study to its end, or until the signal; a summary is written either way. */
 export async function runStudy(options: StudyOptions, signal: AbortSignal): Promise<StudyOutcome> {
   const { events, clock = systemClock } = options;
-  const { store, fresh } = await openStore(options, clock);
+  const store = await openRun(options, options.resume, clock.wallTime());
   options.onDirectory?.(store.paths);
   let error: unknown;
   let wired: Wired | undefined;
@@ -173,14 +126,8 @@ export async function runStudy(options: StudyOptions, signal: AbortSignal): Prom
     return { summary, paths: store.paths, error };
   } finally {
     const began = store.entries.some((entry) => entry.type === 'run-started');
-    // Nothing came to be: a run that never reached a node leaves no directory behind.
-    if (fresh && !began) discard(store.paths);
+    if (options.resume === undefined && !began) discard(store.paths);
   }
-}
-
-function discard(paths: RunPaths): void {
-  rmSync(paths.directory, { recursive: true, force: true });
-  rmSync(paths.csv, { force: true });
 }
 
 async function search(
@@ -201,7 +148,7 @@ async function search(
   await using benchmark = await kind.create();
   const { parallel } = settings;
   const evaluation = new Evaluation({
-    engine: engineOf(settings),
+    engine: engineNamed(settings.engine),
     engineConfig: settings.engineConfig,
     benchmark,
     benchmarkConfig: settings.benchmarkConfig,
@@ -239,7 +186,7 @@ async function refuseForeignServices(
   groups: readonly ServiceGroup[],
   signal: AbortSignal,
 ): Promise<void> {
-  const engine = engineOf(settings);
+  const engine = engineNamed(settings.engine);
   const plan = (group: ServiceGroup): LaunchPlan =>
     engine.plan(settings.engineConfig, settings.space.current, group.topology(trialId(0)));
   const connected = groups.filter((group) => group.connected);
@@ -282,59 +229,4 @@ async function announce(
     resumed: resume !== undefined,
     directory: store.paths.directory,
   });
-}
-
-function statusOf(
-  error: unknown,
-  hasBest: boolean,
-  signal: AbortSignal,
-): { status: RunStatus; exitCode: number } {
-  if (error !== undefined && !signal.aborted) return { status: 'failed', exitCode: 3 };
-  if (signal.aborted) return { status: 'interrupted', exitCode: 130 };
-  return hasBest ? { status: 'completed', exitCode: 0 } : { status: 'no_feasible', exitCode: 1 };
-}
-
-async function finish(
-  options: StudyOptions,
-  store: FileRunStore,
-  groups: readonly ServiceGroup[],
-  failure: unknown,
-  { clock, signal }: { readonly clock: Clock; readonly signal: AbortSignal },
-): Promise<Summary> {
-  const { settings } = options;
-  const told = store.entries.flatMap((entry) => (entry.type === 'told' ? [entry.record] : []));
-  const best = bestOf(told);
-  const { status, exitCode } = statusOf(failure, best !== undefined, signal);
-  const error: ErrorRecord | null = status === 'failed' ? errorRecord(asOptimizerError(failure)) : null;
-  const at = clock.wallTime().toISOString();
-  const began = store.entries.some((entry) => entry.type === 'run-started');
-  if (began) await store.append({ type: 'run-ended', at, status, error });
-  const { paths } = store;
-  const artifacts: Record<string, string> = {
-    journal: relative(paths.directory, paths.journal),
-    settings: relative(paths.directory, paths.settings),
-    log: relative(paths.directory, paths.log),
-    csv: relative(paths.directory, paths.csv),
-  };
-  if (best !== undefined && status !== 'failed') {
-    const group = groups.find(({ id }) => id === best.group_id) ?? groups[0];
-    if (group !== undefined) {
-      const plan = engineOf(settings).plan(settings.engineConfig, best.params, group.topology(best.trial_id));
-      const { fields } = settings.space;
-      const document = redacted(options.input).document.values;
-      const files = {
-        params: best.params,
-        fields,
-        plan,
-        hosts: group.hosts,
-        document,
-        engine: settings.engine,
-        quote,
-      };
-      Object.assign(artifacts, await writeBest(paths.best, files));
-    }
-  }
-  const summary = summarize(store.entries, { status, exitCode, at, error }, artifacts);
-  if (began) await writeFileAtomic(paths.summary, `${JSON.stringify(summary, null, 2)}\n`, { mode: 0o600 });
-  return summary;
 }

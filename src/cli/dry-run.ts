@@ -1,4 +1,5 @@
-import { engineOf, sharesPaths } from '../compose.ts';
+import { sharesPaths } from '../compose.ts';
+import { engineNamed } from '../engines/index.ts';
 import { need } from '../base/assert.ts';
 import { trialId } from '../base/units.ts';
 import type { LaunchPlan } from '../parallel/ports.ts';
@@ -12,7 +13,7 @@ function describe({ settings }: Loaded) {
   const run = { runId: 'RUN_ID', trialId: trialId(0), start: 0, sharesPaths: sharesPaths(settings) };
   const topologies = parallel.service_groups.map((group) => topologyOf(group, run));
   const first = need(topologies[0], 'group');
-  const plan: LaunchPlan = engineOf(settings).plan(settings.engineConfig, space.current, first);
+  const plan: LaunchPlan = engineNamed(engine).plan(settings.engineConfig, space.current, first);
   const unknownDevices = parallel.service_groups.some((group) =>
     group.nodes.some((node) => node.device_type === undefined),
   );

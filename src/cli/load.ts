@@ -1,7 +1,8 @@
 import { homedir } from 'node:os';
 import { registry } from '../compose.ts';
 import { parseNodeString, readHostfile, type HostGroups } from '../config/host-lists.ts';
-import { knownKeys, resolveSettings, type Settings, type SettingsInput } from '../config/settings.ts';
+import { resolveSettings, type Settings, type SettingsInput } from '../config/settings.ts';
+import { knownKeys } from '../config/validate.ts';
 import { readConfig } from '../config/sources.ts';
 import type { CliOptions } from './options.ts';
 

@@ -1,7 +1,8 @@
 import { homedir } from 'node:os';
 import { registry } from '../compose.ts';
 import { ConfigurationError } from '../base/errors.ts';
-import { knownKeys, resolveSettings, type SettingsInput } from '../config/settings.ts';
+import { resolveSettings, type SettingsInput } from '../config/settings.ts';
+import { knownKeys } from '../config/validate.ts';
 import { isTable, readConfig } from '../config/sources.ts';
 import { readSavedRun } from '../runs/catalog.ts';
 import type { Loaded } from './load.ts';

@@ -8,7 +8,8 @@ import type { Connector } from '../parallel/ports.ts';
 import { LocalTransport } from './local-transport.ts';
 import { ShellExecutor } from './shell-executor.ts';
 import { sshSettings } from './ssh-settings.ts';
-import { SshTransport, type SshOptions } from './ssh-transport.ts';
+import type { SshOptions } from './ssh-connect.ts';
+import { SshTransport } from './ssh-transport.ts';
 
 /** A full sshd (MaxStartups) refuses some of many connects at once: they get in a little later. */
 const connectRetries: RetryPolicy = {

@@ -38,6 +38,24 @@ function hostOptions(host: string, home: string): Readonly<Record<string, string
   }
 }
 
+/** @throws ConfigurationError where a key was named that is not there */
+function namedIdentity(file: string | undefined, home: string): string | undefined {
+  if (file === undefined) return undefined;
+  const path = expandHome(file, home);
+  if (existsSync(path)) return path;
+  throw new ConfigurationError(
+    `The identity file ${path} does not exist`,
+    {},
+    { remedy: 'Check -i/--identity or identity_file.' },
+  );
+}
+
+/** Those of ~/.ssh/config, else the usual ones, as far as they are there. */
+function defaultIdentities(listed: readonly string[], home: string): string[] {
+  const usual = ['id_ed25519', 'id_ecdsa', 'id_rsa'].map((name) => join(home, '.ssh', name));
+  return (listed.length > 0 ? listed : usual).filter((file) => existsSync(file));
+}
+
 /** The node's own keys win over ~/.ssh/config (`HostName`, `User`, `Port`, `IdentityFile`), which wins over defaults. */
 export function sshSettings(
   node: Pick<NodeConfig, 'host' | 'ssh_port' | 'username' | 'identity_file' | 'known_hosts_file'>,
@@ -47,29 +65,17 @@ export function sshSettings(
   const options = hostOptions(node.host, home);
   const option = (name: string): string | string[] | undefined =>
     options[name.toLowerCase()] ?? options[name];
-  const configured = option('IdentityFile');
-  const listed = configured === undefined ? [] : [configured].flat();
-  const usual = ['id_ed25519', 'id_ecdsa', 'id_rsa'].map((name) => join(home, '.ssh', name));
-  const given = node.identity_file === undefined ? [] : [expandHome(node.identity_file, home)];
-  const [named] = given;
-  if (named !== undefined && !existsSync(named)) {
-    throw new ConfigurationError(
-      `The identity file ${named} does not exist`,
-      {},
-      { remedy: 'Check -i/--identity or identity_file.' },
-    );
-  }
   const user = node.username ?? first(option('User')) ?? userInfo().username;
   const expand = (path: string): string =>
     expandHome(path, home).replaceAll('%d', home).replaceAll('%h', node.host).replaceAll('%r', user);
-  const identityFiles =
-    named === undefined ? [...listed.map(expand), ...(listed.length > 0 ? [] : usual)] : [named];
+  const listed = [option('IdentityFile') ?? []].flat().map(expand);
+  const named = namedIdentity(node.identity_file, home);
   return {
     host: node.host,
     address: (first(option('HostName')) ?? node.host).replaceAll('%h', node.host),
     port: node.ssh_port ?? Number(first(option('Port')) ?? 22),
     user,
-    identityFiles: identityFiles.filter((file) => existsSync(file)),
+    identityFiles: named === undefined ? defaultIdentities(listed, home) : [named],
     identitiesOnly: named !== undefined,
     agent: env['SSH_AUTH_SOCK'] === '' ? undefined : env['SSH_AUTH_SOCK'],
     knownHostsFiles:

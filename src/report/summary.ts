@@ -145,6 +145,25 @@ export interface Ending {
   readonly error: ErrorRecord | null;
 }
 
+type Choices = Pick<Summary, 'baseline' | 'best' | 'closest'>;
+
+function choices(told: readonly TrialRecord[]): Choices {
+  const baseline = told.filter(isScored).find((record) => record.trial_id === 0);
+  const best = bestOf(told);
+  const near = best === undefined ? closestOf(told) : undefined;
+  return {
+    baseline: baseline === undefined ? null : trialSummary(baseline),
+    best: best === undefined ? null : trialSummary(best),
+    closest: near === undefined ? null : { ...trialSummary(near), violations: near.verdict.violations },
+  };
+}
+
+function ratio({ baseline, best }: Choices): number | null {
+  const from = baseline?.performance.generate_speed ?? 0;
+  const to = best?.performance.generate_speed;
+  return from === 0 || to === undefined || to === null ? null : to / from;
+}
+
 /** The state of a run as a fold over its journal. */
 export function summarize(
   entries: readonly JournalEntry[],
@@ -156,12 +175,7 @@ export function summarize(
   const active = activeSeconds(entries, told);
   const groups = groupSummaries(entries, told, active);
   const busy = groups.reduce((sum, group) => sum + group.busy_s, 0);
-  const baseline = told.filter(isScored).find((record) => record.trial_id === 0);
-  const best = bestOf(told);
-  const near = best === undefined ? closestOf(told) : undefined;
-  const speed = (record: ScoredRecord | undefined): number | null =>
-    record?.verdict.performance.generate_speed ?? null;
-  const [from, to] = [speed(baseline), speed(best)];
+  const chosen = choices(told);
   const startedAt = run?.at ?? ending.at;
   return {
     schema: 1,
@@ -177,10 +191,8 @@ export function summarize(
     utilization: active > 0 && groups.length > 0 ? busy / (groups.length * active) : null,
     evaluations: count(told),
     groups,
-    baseline: baseline === undefined ? null : trialSummary(baseline),
-    best: best === undefined ? null : trialSummary(best),
-    closest: near === undefined ? null : { ...trialSummary(near), violations: near.verdict.violations },
-    improvement: { generate_speed_ratio: from === null || to === null || from === 0 ? null : to / from },
+    ...chosen,
+    improvement: { generate_speed_ratio: ratio(chosen) },
     artifacts,
     error: ending.error,
   };

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { registry } from '../../src/compose.ts';
 import type { InvalidConfiguration } from '../../src/config/problems.ts';
-import { knownKeys, resolveSettings, type Flags } from '../../src/config/settings.ts';
+import { resolveSettings, type Flags } from '../../src/config/settings.ts';
+import { knownKeys } from '../../src/config/validate.ts';
 import { parseToml, readConfig } from '../../src/config/sources.ts';
 import { normalizeArgv } from '../../src/cli/argv.ts';
 

@@ -74,10 +74,33 @@ describe.skipIf(!realSshd.available).each(users)('a study over eight sshd, as %s
       });
     }
     expect(new Set(masters.map(({ env }) => env['OPTIMIZER_TRIAL_ID'])).size).toBe(masters.length);
-    expect(summary.utilization).toBeGreaterThan(0.4);
-
     const launch = readFileSync(join(project.runDirectory, 'best/launch.sh'), 'utf8');
     expect(launch).toContain(`MAX_NUM_SEQS=${summary.best?.params['MAX_NUM_SEQS']}`);
+  });
+
+  test('the four groups work at the same time, nearly all the time', async () => {
+    await using project = new Project(cluster, {
+      iters: 6,
+      env: { FAKE_TPOT_MS: 40 },
+      seqs: [8, 64], // evaluations of about the same length: the tail of the last ones is not the schedule's fault
+      concurrency: [9, 11],
+    });
+    const { code } = await project.run([...project.args, '--quiet']);
+    expect(code).toBe(0);
+    const stops = new Map(project.witnesses('stop').map(({ pid, at }) => [pid, at]));
+    const lives = project.witnesses().map(({ pid, at, env }) => ({
+      group: env['GROUP_ID'],
+      from: at,
+      to: stops.get(pid) ?? NaN,
+    }));
+    const wall = Math.max(...lives.map(({ to }) => to)) - Math.min(...lives.map(({ from }) => from));
+    const alive = lives.reduce((sum, { from, to }) => sum + to - from, 0);
+    expect(alive / (4 * wall)).toBeGreaterThanOrEqual(0.8);
+    const groupsAt = lives.map(
+      ({ from: t }) => new Set(lives.filter(({ from, to }) => from <= t && t < to).map(({ group }) => group)),
+    );
+    expect(Math.max(...groupsAt.map(({ size }) => size))).toBe(4);
+    expect(project.summary().utilization).toBeGreaterThan(0.8);
   });
 
   test('a configuration that runs out of memory is infeasible, and not tried again', async () => {

@@ -72,5 +72,8 @@ if (role === 'worker') {
     leave();
   });
   setTimeout(() => server.listen(Number(port), host), Number(process.env.FAKE_START_MS ?? 0));
-  process.on('SIGTERM', () => process.exit(0));
+  process.on('SIGTERM', () => {
+    note('stop');
+    process.exit(0);
+  });
 }

@@ -19,7 +19,7 @@ const cli = resolve(import.meta.dirname, '../../dist/cli/main.js');
 const service = resolve(import.meta.dirname, 'fake-service.mjs');
 
 export interface Witness {
-  readonly event: string;
+  readonly event: 'start' | 'stop';
   readonly role: string;
   readonly argv: readonly string[];
   readonly pid: number;
@@ -36,10 +36,14 @@ export interface Finished {
 
 export interface ProjectOptions {
   readonly top?: string;
+  readonly iters?: number;
   readonly defaults?: string;
   readonly env?: Readonly<Record<string, string | number>>;
   readonly builtin?: string;
   readonly worker?: boolean;
+  /** Bounds of the fields, where they are not the usual wide ones. */
+  readonly seqs?: readonly [number, number];
+  readonly concurrency?: readonly [number, number];
 }
 
 let projects = 0;
@@ -67,13 +71,15 @@ export class Project implements AsyncDisposable {
     this.configure(options);
   }
 
-  configure({ top = '', defaults = '', env = {}, builtin = '', worker = false }: ProjectOptions): void {
+  configure(options: ProjectOptions): void {
+    const { top = '', defaults = '', env = {}, builtin = '', worker = false } = options;
+    const { seqs = [1, 128], concurrency = [2, 32] } = options;
     const variables = Object.entries({ FAKE_WITNESS: this.witnessFile, ...env });
     writeFileSync(
       join(this.directory, 'config.toml'),
       `engine = "script"
 n_particles = 4
-iters = 3
+iters = ${options.iters ?? 3}
 tpot_slo = 0.05
 ${top}
 [parallel]
@@ -91,15 +97,15 @@ ${variables.map(([name, value]) => `${name} = ${JSON.stringify(value)}`).join('\
 [[script.target_field]]
 name = "MAX_NUM_SEQS"
 config_position = "env"
-min = 1
-max = 128
+min = ${seqs[0]}
+max = ${seqs[1]}
 dtype = "int"
 value = 8
 [[script.target_field]]
 name = "CONCURRENCY"
 config_position = "env"
-min = 2
-max = 32
+min = ${concurrency[0]}
+max = ${concurrency[1]}
 dtype = "int"
 value = 8
 [builtin]
@@ -173,10 +179,11 @@ ${builtin}
     return lines.slice(0, -1).map((line) => JSON.parse(line) as JournalEntry);
   }
 
-  witnesses(): Witness[] {
+  /** What the services themselves say of their starts. */
+  witnesses(event: Witness['event'] = 'start'): Witness[] {
     if (!existsSync(this.witnessFile)) return [];
     const lines = readFileSync(this.witnessFile, 'utf8').split('\n').filter(Boolean);
-    return lines.map((line) => JSON.parse(line) as Witness);
+    return lines.map((line) => JSON.parse(line) as Witness).filter((one) => one.event === event);
   }
 
   rows(): Record<string, string>[] {

@@ -32,18 +32,29 @@ export type RequestOutcome =
       readonly message: string;
     };
 
+interface Choice {
+  readonly text?: string | null;
+  readonly delta?: {
+    readonly content?: string | null;
+    readonly reasoning_content?: string | null;
+    readonly reasoning?: string | null;
+  };
+  readonly finish_reason?: string | null;
+}
+
 interface StreamEvent {
-  readonly choices?: readonly {
-    readonly text?: string;
-    readonly delta?: {
-      readonly content?: string | null;
-      readonly reasoning_content?: string | null;
-      readonly reasoning?: string | null;
-    };
-    readonly finish_reason?: string | null;
-  }[];
+  readonly choices?: readonly Choice[];
   readonly usage?: { readonly prompt_tokens?: number; readonly completion_tokens?: number } | null;
   readonly error?: { readonly message?: string } | string;
+}
+
+/** What the user would see of an event: nothing where it only names the role. Reasoning is output as well. */
+function textOf({ text, delta }: Choice): string {
+  return text ?? delta?.content ?? delta?.reasoning_content ?? delta?.reasoning ?? '';
+}
+
+function errorText(error: NonNullable<StreamEvent['error']>): string {
+  return typeof error === 'string' ? error : (error.message ?? 'unknown error');
 }
 
 /** Follows one stream of tokens. */
@@ -54,7 +65,7 @@ class TokenStream {
   #last = 0;
   #events = 0;
   #done = false;
-  #usage: NonNullable<StreamEvent['usage']> | undefined;
+  #usage: StreamEvent['usage'];
   #error: string | undefined;
 
   constructor(due: number) {
@@ -73,15 +84,12 @@ class TokenStream {
       this.#error = `an event that is no JSON: ${data.slice(0, 200)}`;
       return;
     }
-    if (event.error !== undefined) {
-      this.#error = typeof event.error === 'string' ? event.error : (event.error.message ?? 'unknown error');
-    }
-    if (event.usage !== undefined && event.usage !== null) this.#usage = event.usage;
+    if (event.error !== undefined) this.#error = errorText(event.error);
+    this.#usage = event.usage ?? this.#usage;
     const choice = event.choices?.[0];
-    if (typeof choice?.finish_reason === 'string') this.#done = true;
-    const delta = choice?.delta;
-    const text = choice?.text ?? delta?.content ?? delta?.reasoning_content ?? delta?.reasoning;
-    if (typeof text === 'string' && text !== '') this.#token(now);
+    if (choice === undefined) return;
+    if (typeof choice.finish_reason === 'string') this.#done = true;
+    if (textOf(choice) !== '') this.#token(now);
   }
 
   #token(now: number): void {

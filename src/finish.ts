@@ -1,0 +1,75 @@
+import { relative } from 'node:path';
+import writeFileAtomic from 'write-file-atomic';
+import type { Clock } from './base/clock.ts';
+import { asOptimizerError } from './base/errors.ts';
+import type { StudyOptions } from './compose.ts';
+import { engineNamed } from './engines/index.ts';
+import { errorRecord } from './parallel/evaluation.ts';
+import { bestOf, type ErrorRecord, type RunStatus, type ScoredRecord } from './parallel/records.ts';
+import type { ServiceGroup } from './parallel/service-group.ts';
+import { quote } from './remote/quote.ts';
+import { summarize, type Summary } from './report/summary.ts';
+import { writeBest } from './runs/best.ts';
+import { redacted } from './runs/open-run.ts';
+import type { FileRunStore, RunPaths } from './runs/run-store.ts';
+
+function statusOf(
+  error: unknown,
+  hasBest: boolean,
+  signal: AbortSignal,
+): { status: RunStatus; exitCode: number } {
+  if (error !== undefined && !signal.aborted) return { status: 'failed', exitCode: 3 };
+  if (signal.aborted) return { status: 'interrupted', exitCode: 130 };
+  return hasBest ? { status: 'completed', exitCode: 0 } : { status: 'no_feasible', exitCode: 1 };
+}
+
+/** The files of the recommendation, by the names of summary.json. */
+async function keepBest(
+  { settings, input }: StudyOptions,
+  best: ScoredRecord,
+  groups: readonly ServiceGroup[],
+  { best: directory }: RunPaths,
+): Promise<Record<string, string>> {
+  const group = groups.find(({ id }) => id === best.group_id) ?? groups[0];
+  if (group === undefined) return {};
+  const { engine, engineConfig, space } = settings;
+  return writeBest(directory, {
+    params: best.params,
+    fields: space.fields,
+    plan: engineNamed(engine).plan(engineConfig, best.params, group.topology(best.trial_id)),
+    hosts: group.hosts,
+    document: redacted(input).document.values,
+    engine,
+    quote,
+  });
+}
+
+/** The last words of a run: its end in the journal, the recommendation's files, summary.json. */
+export async function finish(
+  options: StudyOptions,
+  store: FileRunStore,
+  groups: readonly ServiceGroup[],
+  failure: unknown,
+  { clock, signal }: { readonly clock: Clock; readonly signal: AbortSignal },
+): Promise<Summary> {
+  const told = store.entries.flatMap((entry) => (entry.type === 'told' ? [entry.record] : []));
+  const best = bestOf(told);
+  const { status, exitCode } = statusOf(failure, best !== undefined, signal);
+  const error: ErrorRecord | null = status === 'failed' ? errorRecord(asOptimizerError(failure)) : null;
+  const at = clock.wallTime().toISOString();
+  const began = store.entries.some((entry) => entry.type === 'run-started');
+  if (began) await store.append({ type: 'run-ended', at, status, error });
+  const { paths } = store;
+  const { directory, journal, settings, log, csv } = paths;
+  const here = (file: string): string => relative(directory, file);
+  const artifacts = {
+    journal: here(journal),
+    settings: here(settings),
+    log: here(log),
+    csv: here(csv),
+    ...(best !== undefined && status !== 'failed' ? await keepBest(options, best, groups, paths) : {}),
+  };
+  const summary = summarize(store.entries, { status, exitCode, at, error }, artifacts);
+  if (began) await writeFileAtomic(paths.summary, `${JSON.stringify(summary, null, 2)}\n`, { mode: 0o600 });
+  return summary;
+}

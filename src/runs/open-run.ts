@@ -1,0 +1,53 @@
+import { randomBytes } from 'node:crypto';
+import { rmSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import writeFileAtomic from 'write-file-atomic';
+import { redactSecrets } from '../base/redact.ts';
+import type { Settings, SettingsInput } from '../config/settings.ts';
+import { version } from '../version.ts';
+import { readSavedRun, type SavedRun } from './catalog.ts';
+import { FileRunStore, runPaths, type RunPaths } from './run-store.ts';
+
+/** `YYYYmmddHHMMSS` in local time, as the original names its files. */
+function stamp(date: Date): string {
+  const two = (value: number): string => String(value).padStart(2, '0');
+  const day = `${date.getFullYear()}${two(date.getMonth() + 1)}${two(date.getDate())}`;
+  return `${day}${two(date.getHours())}${two(date.getMinutes())}${two(date.getSeconds())}`;
+}
+
+/** The input as files may show it. */
+export function redacted(input: SettingsInput): SettingsInput {
+  return JSON.parse(
+    JSON.stringify(input, (key, value: unknown) => {
+      const number = typeof value === 'number' && !Number.isFinite(value) ? String(value) : value;
+      return redactSecrets(key, typeof value === 'bigint' ? Number(value) : number);
+    }),
+  ) as SettingsInput;
+}
+
+/** A new run in the result directory, or an earlier one to go on with. */
+export async function openRun(
+  { settings, input }: { readonly settings: Settings; readonly input: SettingsInput },
+  resume: string | undefined,
+  now: Date,
+): Promise<FileRunStore> {
+  const storeOptions = { fields: settings.space.fields, backups: settings.backup };
+  if (resume !== undefined) {
+    const saved = readSavedRun(settings.output, resume);
+    const paths = runPaths(settings.output, resume, join(settings.output, 'runs', resume, saved.csv));
+    return FileRunStore.resume(resume, paths, storeOptions, now);
+  }
+  const runId = `${stamp(now)}-${randomBytes(3).toString('hex')}`;
+  const paths = runPaths(settings.output, runId, join(settings.storeDir, `data_storage_${stamp(now)}.csv`));
+  const store = await FileRunStore.create(runId, paths, storeOptions, now);
+  const csv = relative(paths.directory, paths.csv);
+  const saved: SavedRun = { schema: 1, run_id: runId, version, csv, input: redacted(input) };
+  await writeFileAtomic(paths.settings, `${JSON.stringify(saved, null, 2)}\n`, { mode: 0o600 });
+  return store;
+}
+
+/** Nothing came to be: a run that never reached a node leaves no directory behind. */
+export function discard(paths: RunPaths): void {
+  rmSync(paths.directory, { recursive: true, force: true });
+  rmSync(paths.csv, { force: true });
+}
