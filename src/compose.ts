@@ -29,7 +29,7 @@ import { discard, openRun } from './runs/open-run.ts';
 import type { FileRunStore, RunPaths } from './runs/run-store.ts';
 import { replay } from './study/replay.ts';
 import { tune as tuneStudy } from './study/tune.ts';
-import { version } from './version.ts';
+import { version } from './base/version.ts';
 
 /** Every part, by name. */
 export const registry: Registry = { engines, benchmarks, otherTables };

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
-import { version } from '../version.ts';
+import { version } from '../base/version.ts';
 import { normalizeArgv } from './argv.ts';
 import type { CleanOptions } from './clean.ts';
 import { hostOptions, outputOptions, tuneOptions, type CliOptions } from './options.ts';

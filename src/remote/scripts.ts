@@ -29,7 +29,7 @@ kill -s KILL -- -${pgid} 2>/dev/null
 /**
  * Takes `commandBytes` of a script from stdin, not from argv, where others could read its environment; keeps it as
  * `commandFile`, and starts it in a session of its own, detached from this connection, its output in `logFile`, and then
- * tells over the connection what happens to it: the log on stdout, `started PID:TIME` and `exit CODE` on stderr. When the
+ * tells over the connection what happens to it: the log on stdout, `started PID:TIME` and `exit CODE BYTES` on stderr, with the size of the log by then. When the
  * connection ends (end of stdin), only the telling ends.
  */
 export function launcher(files: {
@@ -56,7 +56,8 @@ tail=$!
 reader=$!
 exec 3<&-
 wait $pid
-echo "exit $?" >&2
+code=$?
+echo "exit $code $(wc -c <${log})" >&2
 wait $reader
 `;
 }

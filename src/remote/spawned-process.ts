@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import { StringDecoder } from 'node:string_decoder';
 import { deferred } from '../base/condition.ts';
 import { abortable, deadline } from '../base/cancellation.ts';
@@ -8,6 +9,32 @@ import { BoundedText, LineTail } from './bounded-text.ts';
 import type { Channel } from './transport.ts';
 
 const startLimit = ms(30_000);
+const lastWords = ms(2000);
+
+/** What a log says as it grows. */
+class LogFeed {
+  readonly tail = new LineTail();
+  readonly #listeners: ((line: string) => void)[] = [];
+  bytes = 0;
+  lastOutput = ms(performance.now());
+
+  constructor(stdout: Readable, onData: () => void) {
+    const decoder = new StringDecoder('utf8');
+    stdout.on('data', (chunk: Buffer) => {
+      this.bytes += chunk.length;
+      this.lastOutput = ms(performance.now());
+      for (const line of this.tail.push(decoder.write(chunk))) {
+        for (const listener of this.#listeners) listener(line);
+      }
+      onData();
+    });
+  }
+
+  onLine(listener: (line: string) => void): void {
+    for (const line of this.tail.lines) listener(line);
+    this.#listeners.push(listener);
+  }
+}
 
 /** The view of a detached process through the channel that tells about it. */
 export class SpawnedProcess implements RemoteProcess {
@@ -16,25 +43,20 @@ export class SpawnedProcess implements RemoteProcess {
   readonly logFile: string;
   readonly exited: Promise<ProcessExit>;
   readonly #channel: Channel;
-  readonly #log: LineTail;
-  readonly #listeners: ((line: string) => void)[] = [];
-  #lastOutput: Ms;
+  readonly #log: LogFeed;
 
-  private constructor(channel: Channel, identity: string, logFile: string, exited: Promise<ProcessExit>) {
+  private constructor(
+    channel: Channel,
+    identity: string,
+    logFile: string,
+    { exited, log }: { readonly exited: Promise<ProcessExit>; readonly log: LogFeed },
+  ) {
     this.#channel = channel;
     this.identity = identity;
     this.pid = Number.parseInt(identity, 10);
     this.logFile = logFile;
     this.exited = exited;
-    this.#log = new LineTail();
-    this.#lastOutput = ms(performance.now());
-    const decoder = new StringDecoder('utf8');
-    channel.stdout.on('data', (chunk: Buffer) => {
-      this.#lastOutput = ms(performance.now());
-      for (const line of this.#log.push(decoder.write(chunk))) {
-        for (const listener of this.#listeners) listener(line);
-      }
-    });
+    this.#log = log;
   }
 
   /**
@@ -49,14 +71,24 @@ export class SpawnedProcess implements RemoteProcess {
     const exited = deferred<ProcessExit>();
     const said = new BoundedText(16_384);
     const control = new LineTail();
+    // Its last words come on another stream than its end: the end waits for them, but not for ever.
+    let ending: { readonly code: number; readonly bytes: number } | undefined;
+    const settle = (late: boolean): void => {
+      if (ending === undefined || !(late || log.bytes >= ending.bytes)) return;
+      exited.resolve({ kind: 'code', code: ending.code });
+    };
+    const log = new LogFeed(channel.stdout, () => settle(false));
     channel.stdin.on('error', () => undefined);
     channel.stderr.on('data', (chunk: Buffer) => {
       said.push(chunk);
       for (const line of control.push(chunk.toString('utf8'))) {
         const identity = /^started (\d+:\d*)$/.exec(line)?.[1];
-        const code = /^exit (\d+)$/.exec(line)?.[1];
+        const end = /^exit (\d+) +(\d+)$/.exec(line);
         if (identity !== undefined) started.resolve(identity);
-        if (code !== undefined) exited.resolve({ kind: 'code', code: Number(code) });
+        if (end === null) continue;
+        ending = { code: Number(end[1]), bytes: Number(end[2]) };
+        settle(false);
+        setTimeout(settle, lastWords, true).unref();
       }
     });
     void channel.ended.then((end) => {
@@ -71,6 +103,7 @@ export class SpawnedProcess implements RemoteProcess {
           },
         ),
       );
+      settle(true);
       exited.resolve({ kind: 'lost', cause });
     });
     started.promise.catch(() => undefined);
@@ -78,7 +111,7 @@ export class SpawnedProcess implements RemoteProcess {
       const late = (): Error => new IPCTimeoutError(`starting a process on ${host}`, startLimit / 1000);
       using limit = deadline(startLimit, late);
       const identity = await abortable(started.promise, limit.signal);
-      return new SpawnedProcess(channel, identity, logFile, exited.promise);
+      return new SpawnedProcess(channel, identity, logFile, { exited: exited.promise, log });
     } catch (error) {
       channel.close();
       throw error;
@@ -86,16 +119,15 @@ export class SpawnedProcess implements RemoteProcess {
   }
 
   get tail(): readonly string[] {
-    return this.#log.lines;
+    return this.#log.tail.lines;
   }
 
   get lastOutput(): Ms {
-    return this.#lastOutput;
+    return this.#log.lastOutput;
   }
 
   onLine(listener: (line: string) => void): void {
-    for (const line of this.#log.lines) listener(line);
-    this.#listeners.push(listener);
+    this.#log.onLine(listener);
   }
 
   /** Ends the telling; the process is ended by its token. */

@@ -4,7 +4,7 @@ import { join, relative } from 'node:path';
 import writeFileAtomic from 'write-file-atomic';
 import { redactSecrets } from '../base/redact.ts';
 import type { Settings, SettingsInput } from '../config/settings.ts';
-import { version } from '../version.ts';
+import { version } from '../base/version.ts';
 import { readSavedRun, type SavedRun } from './catalog.ts';
 import { FileRunStore, runPaths, type RunPaths } from './run-store.ts';
 

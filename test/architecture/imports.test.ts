@@ -17,6 +17,7 @@ const floors: Readonly<Record<string, number>> = {
   runs: 3,
   report: 3,
   ui: 3,
+  emulator: 3,
   '': 4,
   cli: 5,
 };
@@ -50,6 +51,7 @@ function allowed({ from, to }: Import): boolean {
   if (a === b) return true;
   const [high, low] = [floors[a], floors[b]];
   if (high === undefined || low === undefined) return false;
+  if (from.startsWith('engines/emulator/') && b === 'emulator') return true;
   if (high === 3 && low === 2) return ports.includes(to);
   return low < high || (neighbours[a]?.includes(b) ?? false);
 }

@@ -6,6 +6,8 @@ export interface Pattern {
   readonly blame: Blame;
   readonly remedy: string;
   readonly fatal: boolean;
+  /** The line in plain words, with `$1`, `$2` … of the expression. */
+  readonly sentence?: { readonly match: RegExp; readonly words: string };
 }
 
 /** What is known when a process of a service ended although it should not have. */
@@ -47,6 +49,15 @@ export function firstMatch(
   return undefined;
 }
 
+/** What a known line says, as a sentence where its pattern has one. */
+export function reasonOf({ line, pattern }: { readonly line: string; readonly pattern: Pattern }): string {
+  const found = pattern.sentence?.match.exec(line);
+  const words =
+    found && pattern.sentence?.words.replace(/\$(\d)/g, (_, group: string) => found[Number(group)] ?? '');
+  const reason = words ?? line.trim().slice(0, 300);
+  return pattern.blame === 'params' ? `${reason}; not retried` : reason;
+}
+
 /** Who is to blame for a service that ended by itself. */
 export function diagnose(death: Death): Diagnosis {
   const { exitCode } = death;
@@ -56,7 +67,7 @@ export function diagnose(death: Death): Diagnosis {
   if (known !== undefined) {
     return {
       blame: known.pattern.blame,
-      reason: known.line.trim().slice(0, 300),
+      reason: reasonOf(known),
       remedy: known.pattern.remedy,
     };
   }
