@@ -28,7 +28,15 @@ export const commonPatterns: readonly LogPattern[] = [
   params('torch.OutOfMemoryError'),
   params('NPU out of memory. Tried to allocate'),
   params('No available memory for the cache blocks'),
-  params('To serve at least one request with the model', 'The KV cache is too small for the model length.'),
+  {
+    ...params('To serve at least one request with the model'),
+    remedy:
+      'Raise gpu_memory_utilization or tensor parallelism, or lower the model length or the batched tokens.',
+    sentence: {
+      match: /max seq len \((\d+)\)[^(]*\(([\d.]+ GiB) KV cache is needed.*?memory \((-?[\d.]+ GiB)\)/,
+      words: 'KV cache $3 < $2 needed for one request of $1 tokens',
+    },
+  },
   params('Not enough memory. Please try to increase --mem-fraction-static'),
   params('cudaMalloc failed: out of memory'),
   params('Memory_Allocation_Failure(EL0004)'),

@@ -1,9 +1,9 @@
 import type { z } from 'zod';
 import type { Clock } from '../base/clock.ts';
-import type { Blame } from '../base/errors.ts';
 import type { EventSink } from '../base/events.ts';
 import type { GroupId, Ms, TrialId } from '../base/units.ts';
 import type { Percentiles, PerformanceIndex } from '../core/fitness/fitness.ts';
+import type { Pattern } from '../core/resilience/start-failure.ts';
 import type { Field, ServingParams } from '../core/space/field.ts';
 import type { NodeConfig, ServiceGroupConfig } from '../config/parallel-config.ts';
 import type { JournalEntry } from './records.ts';
@@ -166,15 +166,8 @@ export interface LaunchPlan {
   readonly target: BenchmarkTarget;
 }
 
-/** A literal sub-string of a log line that tells what went wrong. */
-export interface LogPattern {
-  readonly text: string;
-  readonly ignoreCase?: boolean;
-  readonly blame: Blame;
-  readonly remedy: string;
-  /** Ends a start at once. */
-  readonly fatal: boolean;
-}
+/** A literal sub-string of a log line that tells what went wrong; a fatal one ends a start at once. */
+export type LogPattern = Pattern;
 
 export interface Engine<C = unknown> {
   readonly name: string;

@@ -6,7 +6,7 @@ import {
   type ModelEvalStateError,
 } from '../base/errors.ts';
 import { toSeconds, type Ms } from '../base/units.ts';
-import { diagnose, firstMatch } from '../core/resilience/start-failure.ts';
+import { diagnose, firstMatch, reasonOf } from '../core/resilience/start-failure.ts';
 import type { LogPattern } from './ports.ts';
 import type { WatchedProcess } from './running-service.ts';
 
@@ -37,7 +37,7 @@ export class ServiceErrors {
     const patterns = this.#patterns.filter((pattern) => pattern.fatal);
     const match = firstMatch([line], patterns);
     if (match === undefined) return undefined;
-    const reason = `${line.trim().slice(0, 300)} (${host}, ${process.logFile})`;
+    const reason = `${reasonOf(match)} (${host}, ${process.logFile})`;
     return this.#start(reason, match.pattern.blame, match.pattern.remedy);
   }
 
@@ -56,7 +56,7 @@ export class ServiceErrors {
   vanished(started: readonly WatchedProcess[], { groupProven, runProven }: Experience): ModelEvalStateError {
     const { host, process } = need(started.at(-1), 'process');
     const found = firstMatch(process.tail, this.#patterns);
-    const told = found === undefined ? '' : `: ${found.line}`;
+    const told = found === undefined ? '' : `: ${reasonOf(found)}`;
     const unknown: Blame = groupProven ? 'params' : runProven ? 'node' : 'operator';
     return this.#start(
       `the start script returned 0 but left no process behind (${host}, ${process.logFile})${told}`,

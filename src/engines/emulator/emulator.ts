@@ -1,0 +1,110 @@
+import { z } from 'zod';
+import { fromSeconds } from '../../base/units.ts';
+import { fieldsSchema } from '../../config/schema.ts';
+import { list, text } from '../../config/schema-types.ts';
+import { formatUrl } from '../../config/url-template.ts';
+import { presetNames, presets, type PresetName } from '../../core/serving/presets.ts';
+import type { Field } from '../../core/space/field.ts';
+import { valueText } from '../../core/space/format.ts';
+import { emulatorCommand } from '../../emulator/command.ts';
+import type { Engine, LaunchPlan, PlannedProcess, TopologyNode } from '../../parallel/ports.ts';
+import { commonPatterns } from '../log-patterns.ts';
+
+const emulatorConfig = z.strictObject({
+  preset: z.enum(presetNames, { error: `one of ${presetNames.join(', ')}` }).default('demo'),
+  /** Where nodes have the emulator elsewhere than this machine. */
+  command: list(text(), 'the words of a command').optional(),
+  target_field: fieldsSchema().default([]),
+});
+type EmulatorConfig = z.infer<typeof emulatorConfig>;
+
+const field = (name: string, more: Partial<Field>): Field => ({
+  name,
+  config_position: 'env',
+  min: 0,
+  max: 1,
+  dtype: 'int',
+  value: 0,
+  dtype_param: null,
+  constant: null,
+  ...more,
+});
+
+/** What is worth tuning; the values are vLLM's defaults on all accelerators of the preset. */
+function usualFields(preset: PresetName): Field[] {
+  const { defaults } = presets[preset];
+  const { nodes, acceleratorsPerNode } = presets[preset].deployment;
+  const widths = [8, 16].filter((width) => width <= nodes * acceleratorsPerNode);
+  return [
+    field('MAX_NUM_SEQS', { min: 16, max: 256, value: defaults.max_num_seqs }),
+    field('MAX_NUM_BATCHED_TOKENS', { min: 256, max: 8192, value: defaults.max_num_batched_tokens }),
+    field('GPU_MEMORY_UTILIZATION', {
+      dtype: 'float',
+      min: 0.86,
+      max: 0.96,
+      value: defaults.gpu_memory_utilization,
+    }),
+    ...(widths.length > 1
+      ? [
+          field('TENSOR_PARALLEL_SIZE', {
+            dtype: 'enum',
+            dtype_param: widths,
+            value: defaults.tensor_parallel_size,
+          }),
+        ]
+      : []),
+    field('CONCURRENCY', { min: 8, max: 128, value: 32 }),
+  ];
+}
+
+/** An engine that needs no accelerator: a model of one, behind the interface of `vllm serve`. */
+export const emulatorEngine: Engine<EmulatorConfig> = {
+  name: 'emulator',
+  config: emulatorConfig,
+  logPatterns: commonPatterns,
+  fieldsOf: ({ preset, target_field: fields }) => (fields.length > 0 ? fields : usualFields(preset)),
+
+  plan(config, params, topology): LaunchPlan {
+    const { settings, nodes } = topology;
+    const fields = emulatorEngine.fieldsOf(config);
+    const url = formatUrl(settings.health_check_url, nodes[0]?.address ?? '');
+    const { port, origin } = new URL(url);
+    const set = fields.flatMap((one) => {
+      const value = params[one.name];
+      return value === undefined ? [] : ['--set', `${one.name}=${valueText(value, one)}`];
+    });
+    const process = (node: TopologyNode, role: string, ...more: string[]): PlannedProcess => ({
+      rank: node.rank,
+      role,
+      command: {
+        argv: [
+          ...((config.command ?? emulatorCommand()) as [string, ...string[]]),
+          '--preset',
+          config.preset,
+          ...set,
+          ...more,
+        ],
+        cwd: node.workDir,
+        env: { ...settings.env, OPTIMIZER_TRIAL_ID: String(topology.trialId), NODE_RANK: String(node.rank) },
+      },
+    });
+    const timeout = fromSeconds(settings.health_check_timeout);
+    const until = { kind: 'started' } as const;
+    const workers = nodes.slice(1).map((node) => process(node, 'worker', '--headless'));
+    const head = nodes
+      .slice(0, 1)
+      .map((node) => process(node, 'master', '--host', node.address, '--port', port === '' ? '80' : port));
+    return {
+      files: [],
+      stages: [
+        ...(workers.length === 0 ? [] : [{ processes: workers, until, timeout }]),
+        { processes: head, until, timeout },
+      ],
+      probe: { url, expectStatus: 200 },
+      stop: [],
+      detached: false,
+      silenceTimeout: fromSeconds(settings.start_silence_timeout),
+      target: { baseUrl: origin, model: undefined },
+    };
+  },
+};
