@@ -1,15 +1,14 @@
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { z } from 'zod';
 import { registry, runStudy } from '../src/compose.ts';
 import { never } from '../src/base/cancellation.ts';
-import type { Clock } from '../src/base/clock.ts';
 import { EventBus } from '../src/base/events.ts';
 import { createRng } from '../src/base/rng.ts';
 import { fromSeconds } from '../src/base/units.ts';
 import { resolveSettings, type SettingsInput } from '../src/config/settings.ts';
 import { normal } from '../src/core/pso/draws.ts';
+import type { Benchmark } from '../src/parallel/ports.ts';
 import { realSshd, type SshdCluster } from '../test/support/sshd.ts';
 
 /**
@@ -103,41 +102,22 @@ async function measure(cluster: SshdCluster, groups: number, seed: number | unde
     }
     if (event.type === 'trial.finished') last = now;
   });
-  const benchmark = {
-    name: 'builtin',
-    config: z.unknown(),
-    create: async () =>
-      Promise.resolve({
-        name: 'sleep',
-        run: async (
-          _config: unknown,
-          _target: unknown,
-          _params: unknown,
-          context: {
-            trialId: number;
-            clock: Clock;
-            signal: AbortSignal;
-          },
-        ) => {
-          await context.clock.sleep(fromSeconds(sleeps[context.trialId] ?? 0), context.signal);
-          const performance = {
-            generate_speed: 1000,
-            time_to_first_token: 0.1,
-            time_per_output_token: 0.01,
-            success_rate: 1,
-            throughput: 1,
-          };
-          return {
-            performance,
-            percentiles: {},
-            numPrompts: 1,
-            raw: { name: 'raw', content: '' },
-            flags: [],
-          };
-        },
-        [Symbol.asyncDispose]: async () => Promise.resolve(),
-      }),
-  };
+  const createBenchmark = async (): Promise<Benchmark> =>
+    Promise.resolve({
+      name: 'sleep',
+      async run(_config, _target, _params, context) {
+        await context.clock.sleep(fromSeconds(sleeps[context.trialId] ?? 0), context.signal);
+        const performance = {
+          generate_speed: 1000,
+          time_to_first_token: 0.1,
+          time_per_output_token: 0.01,
+          success_rate: 1,
+          throughput: 1,
+        };
+        return { performance, percentiles: {}, numPrompts: 1, raw: { name: 'raw', content: '' }, flags: [] };
+      },
+      [Symbol.asyncDispose]: async () => Promise.resolve(),
+    });
   // The service says through a file that it is up: what is timed is the tool, not a web server's start.
   const http = {
     status: async (url: string) => {
@@ -146,7 +126,10 @@ async function measure(cluster: SshdCluster, groups: number, seed: number | unde
     },
     listens: async () => Promise.resolve(false),
   };
-  const { summary, error } = await runStudy({ settings, input, events, benchmark, http }, never);
+  const { summary, error } = await runStudy(
+    { settings, input, events, world: { http, createBenchmark } },
+    never,
+  );
   rmSync(directory, { recursive: true, force: true });
   if (error !== undefined) throw error as Error;
   const jobs = sleeps.map((sleep) => sleep + startSeconds);

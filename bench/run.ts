@@ -1,9 +1,13 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { makespan } from './makespan.ts';
+import { simulate } from './simulate.ts';
 
 /** `npm run bench [-- NAME] [--full]`: prints tables and writes bench/results/NAME.json. */
-const benches: Readonly<Record<string, (short: boolean) => Promise<readonly object[]>>> = { makespan };
+const benches: Readonly<Record<string, (short: boolean) => Promise<readonly object[]>>> = {
+  makespan,
+  simulate,
+};
 
 function table(rows: readonly object[]): string {
   const names = Object.keys(rows[0] ?? {});

@@ -1,35 +1,32 @@
 import { settleAll } from './base/cancellation.ts';
-import { systemClock, type Clock } from './base/clock.ts';
+import type { Clock } from './base/clock.ts';
 import type { EventSink } from './base/events.ts';
 import { createRng } from './base/rng.ts';
 import { fromSeconds, ms, trialId } from './base/units.ts';
-import { benchmarks, type BenchmarkKind } from './benchmarks/index.ts';
+import { benchmarks } from './benchmarks/index.ts';
 import type { Settings, SettingsInput } from './config/settings.ts';
 import type { Registry } from './config/validate.ts';
 import type { Optimizer } from './core/pso/optimizer.ts';
 import { PSOOptimizer } from './core/pso/pso.ts';
 import { RandomSearch } from './core/pso/random.ts';
 import { SynchronousPso } from './core/pso/synchronous.ts';
-import { engineNamed, engines } from './engines/index.ts';
+import { engines } from './engines/index.ts';
 import { finish } from './finish.ts';
 import { otherTables } from './engines/other-tables.ts';
 import { Evaluation } from './parallel/evaluation.ts';
 import { ParticleDispatcher } from './parallel/particle-dispatcher.ts';
-import type { Connector, HttpProbe, LaunchPlan } from './parallel/ports.ts';
+import type { Engine, LaunchPlan } from './parallel/ports.ts';
 import type { GroupRecord } from './parallel/records.ts';
 import type { GroupDependencies } from './parallel/group-dependencies.ts';
 import { ServiceGroup } from './parallel/service-group.ts';
 import { ServiceGroupPool } from './parallel/service-group-pool.ts';
-import { hostRuntime } from './remote/host-runtime.ts';
-import { httpProbe } from './remote/http-probe.ts';
-import { nodeProbe } from './remote/node-inspection.ts';
-import { localConnector, sshConnector } from './remote/remote-executor.ts';
 import type { Summary } from './report/summary.ts';
 import { discard, openRun } from './runs/open-run.ts';
 import type { FileRunStore, RunPaths } from './runs/run-store.ts';
 import { replay } from './study/replay.ts';
 import { tune as tuneStudy } from './study/tune.ts';
 import { version } from './base/version.ts';
+import { worldOf, type World } from './world.ts';
 
 /** Every part, by name. */
 export const registry: Registry = { engines, benchmarks, otherTables };
@@ -40,13 +37,10 @@ export interface StudyOptions {
   readonly events: EventSink;
   /** Go on with this run. */
   readonly resume?: string | undefined;
-  readonly clock?: Clock | undefined;
   /** Called with the log file once the run's directory is there. */
   readonly onDirectory?: ((paths: RunPaths) => void) | undefined;
-  /** In place of the registered benchmark of this name; its table is validated as the registered one's. */
-  readonly benchmark?: BenchmarkKind | undefined;
-  readonly connector?: Connector | undefined;
-  readonly http?: HttpProbe | undefined;
+  /** Parts of the world in place of the usual ones. */
+  readonly world?: Partial<World> | undefined;
 }
 
 export interface StudyOutcome {
@@ -75,18 +69,13 @@ interface Wired {
   readonly groups: readonly ServiceGroup[];
 }
 
-function wireGroups(options: StudyOptions, store: FileRunStore, clock: Clock): Wired {
-  const { settings, events } = options;
-  const { acceptNewHostKeys } = settings;
+function wireGroups({ settings, events }: StudyOptions, store: FileRunStore, world: World): Wired {
+  const { clock, connector, probe, http, runtime, engine } = world;
   const dependencies: GroupDependencies = {
-    connector: options.connector ?? (settings.local ? localConnector : sshConnector({ acceptNewHostKeys })),
-    probe: nodeProbe,
-    http: options.http ?? httpProbe,
-    runtime: hostRuntime,
-    clock,
+    ...{ connector, probe, http, runtime, clock },
     runId: store.runId,
-    logPatterns: engineNamed(settings.engine).logPatterns,
-    engine: settings.engine,
+    logPatterns: engine.logPatterns,
+    engine: engine.name,
     sharesPaths: sharesPaths(settings),
     note: (text) => events.emit({ type: 'note', text }),
   };
@@ -107,22 +96,27 @@ function wireGroups(options: StudyOptions, store: FileRunStore, clock: Clock): W
 
 /** Runs a study to its end, or until the signal; a summary is written either way. */
 export async function runStudy(options: StudyOptions, signal: AbortSignal): Promise<StudyOutcome> {
-  const { events, clock = systemClock } = options;
+  const world = { ...worldOf(options.settings), ...options.world };
+  return world.run(conduct(options, world, signal));
+}
+
+async function conduct(options: StudyOptions, world: World, signal: AbortSignal): Promise<StudyOutcome> {
+  const { clock } = world;
   const store = await openRun(options, options.resume, clock.wallTime());
   options.onDirectory?.(store.paths);
   let error: unknown;
   let wired: Wired | undefined;
   try {
     await using closing = store;
-    wired = wireGroups(options, closing, clock);
+    wired = wireGroups(options, closing, world);
     try {
-      await search(options, closing, wired, clock, signal);
+      await search(options, closing, wired, world, signal);
     } catch (caught) {
       error = caught;
     }
     await wired.pool[Symbol.asyncDispose]();
     const summary = await finish(options, closing, wired.groups, error, { clock, signal });
-    events.emit({ type: 'run.ended', runId: store.runId, status: summary.status });
+    options.events.emit({ type: 'run.ended', runId: store.runId, status: summary.status });
     return { summary, paths: store.paths, error };
   } finally {
     const began = store.entries.some((entry) => entry.type === 'run-started');
@@ -134,21 +128,20 @@ async function search(
   options: StudyOptions,
   store: FileRunStore,
   { pool, groups }: Wired,
-  clock: Clock,
+  world: World,
   signal: AbortSignal,
 ): Promise<void> {
   const { settings, events } = options;
+  const { clock, engine } = world;
   await pool.setup(signal);
-  await refuseForeignServices(settings, groups, signal);
+  await refuseForeignServices(settings, engine, groups, signal);
   const optimizer = createOptimizer(settings);
   const progress = replay(store.entries, optimizer);
   await announce(options, store, groups, clock);
-  const kind = options.benchmark ?? benchmarks.find((one) => one.name === settings.benchmark);
-  if (kind === undefined) throw new Error(`no benchmark ${settings.benchmark}`);
-  await using benchmark = await kind.create();
+  await using benchmark = await world.createBenchmark();
   const { parallel } = settings;
   const evaluation = new Evaluation({
-    engine: engineNamed(settings.engine),
+    engine,
     engineConfig: settings.engineConfig,
     benchmark,
     benchmarkConfig: settings.benchmarkConfig,
@@ -177,16 +170,20 @@ async function search(
   });
   for (const record of progress.told) dispatcher.remember(record);
   const evaluations = settings.search.maxEvaluations;
-  await tuneStudy({ optimizer, dispatcher, pool, store, events, clock, evaluations, progress }, signal);
+  const confirmation = { ...settings.confirmation, slos: settings.fitness };
+  await tuneStudy(
+    { optimizer, dispatcher, pool, store, events, clock, evaluations, confirmation, progress },
+    signal,
+  );
 }
 
 /** Before anything is asked: a port that is taken now is for the user to free, not for a retry. */
 async function refuseForeignServices(
   settings: Settings,
+  engine: Engine,
   groups: readonly ServiceGroup[],
   signal: AbortSignal,
 ): Promise<void> {
-  const engine = engineNamed(settings.engine);
   const plan = (group: ServiceGroup): LaunchPlan =>
     engine.plan(settings.engineConfig, settings.space.current, group.topology(trialId(0)));
   const connected = groups.filter((group) => group.connected);
@@ -218,6 +215,7 @@ async function announce(
       engine,
       benchmark,
       version,
+      slos: settings.fitness,
       groups: members,
     });
   }

@@ -5,7 +5,8 @@ import { asOptimizerError } from './base/errors.ts';
 import type { StudyOptions } from './compose.ts';
 import { engineNamed } from './engines/index.ts';
 import { errorRecord } from './parallel/evaluation.ts';
-import { bestOf, type ErrorRecord, type RunStatus, type ScoredRecord } from './parallel/records.ts';
+import { bestOf } from './parallel/candidates.ts';
+import type { ErrorRecord, RunStatus, ScoredRecord } from './parallel/records.ts';
 import type { ServiceGroup } from './parallel/service-group.ts';
 import { quote } from './remote/quote.ts';
 import { summarize, type Summary } from './report/summary.ts';
@@ -53,7 +54,7 @@ export async function finish(
   { clock, signal }: { readonly clock: Clock; readonly signal: AbortSignal },
 ): Promise<Summary> {
   const told = store.entries.flatMap((entry) => (entry.type === 'told' ? [entry.record] : []));
-  const best = bestOf(told);
+  const best = bestOf(told, options.settings.fitness)?.record;
   const { status, exitCode } = statusOf(failure, best !== undefined, signal);
   const error: ErrorRecord | null = status === 'failed' ? errorRecord(asOptimizerError(failure)) : null;
   const at = clock.wallTime().toISOString();

@@ -1,4 +1,5 @@
 import { setMaxListeners } from 'node:events';
+import type { Clock } from './clock.ts';
 import { ms, type Ms } from './units.ts';
 
 /** A controller that follows its parents; dispose it to let go of them. */
@@ -41,16 +42,25 @@ export async function abortable<T>(work: Promise<T>, signal: AbortSignal): Promi
   });
 }
 
-/** Aborts with `reason()` when the time is over; disposing disarms it. */
-export function deadline(duration: Ms, reason: () => Error, ...parents: AbortSignal[]): ChildController {
+/** Aborts with `reason()` when the time is over by the clock; disposing disarms it. */
+export function deadline(
+  clock: Clock,
+  duration: Ms,
+  reason: () => Error,
+  ...parents: AbortSignal[]
+): ChildController {
   const child = childController(...parents);
+  const armed = new AbortController();
   const limit = ms(Math.min(duration, 2 ** 31 - 1)); // longer timers fire at once in Node
-  const timer = setTimeout(() => child.abort(reason()), limit);
+  clock.sleep(limit, armed.signal).then(
+    () => child.abort(reason()),
+    () => undefined, // disarmed
+  );
   return {
     signal: child.signal,
     abort: (why) => child.abort(why),
     [Symbol.dispose]: () => {
-      clearTimeout(timer);
+      armed.abort();
       child[Symbol.dispose]();
     },
   };

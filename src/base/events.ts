@@ -51,6 +51,7 @@ export type RunEvent =
       readonly groupId: GroupId | null;
       readonly kind: 'scored' | 'infeasible' | 'failed';
       readonly reusedFrom: TrialId | null;
+      readonly confirms: TrialId | null;
       readonly feasible: boolean;
       readonly isBest: boolean;
       readonly told: number;

@@ -3,7 +3,8 @@ import { registry } from '../compose.ts';
 import { parseNodeString, readHostfile, type HostGroups } from '../config/host-lists.ts';
 import { resolveSettings, type Settings, type SettingsInput } from '../config/settings.ts';
 import { knownKeys } from '../config/validate.ts';
-import { readConfig } from '../config/sources.ts';
+import { readConfig, type ConfigDocument } from '../config/sources.ts';
+import { simulatedStudy } from './demo-study.ts';
 import type { CliOptions } from './options.ts';
 
 function hostsOf(options: CliOptions): HostGroups | undefined {
@@ -16,15 +17,24 @@ export interface Loaded {
   readonly input: SettingsInput;
 }
 
+/** A simulation needs no configuration: without an engine to tune it takes one of its own. */
+function studied(document: ConfigDocument, { simulate, engine }: CliOptions): ConfigDocument {
+  const { values } = document;
+  const tuned = engine ?? values['engine'] ?? registry.engines.find(({ name }) => values[name] !== undefined);
+  return simulate !== true || tuned !== undefined
+    ? document
+    : { ...document, values: { ...simulatedStudy, ...values } };
+}
+
 /** Settings from files, environment and flags. @throws ConfigurationError */
 export function loadSettings(options: CliOptions): Loaded {
   const surroundings = { cwd: process.cwd(), home: homedir(), env: process.env };
-  const document = readConfig(options.config, knownKeys(registry), surroundings);
+  const document = studied(readConfig(options.config, knownKeys(registry), surroundings), options);
   const { engine, benchmarkPolicy, parallel, npusPerNode, seed, output } = options;
-  const { identity, user, sshPort, acceptNewHostKeys, backup, pd } = options;
+  const { identity, user, sshPort, acceptNewHostKeys, backup, pd, simulate } = options;
   const flags = {
     ...{ engine, benchmarkPolicy, parallel, npusPerNode, seed, output },
-    ...{ identity, user, sshPort, acceptNewHostKeys, backup, pd },
+    ...{ identity, user, sshPort, acceptNewHostKeys, backup, pd, simulate },
   };
   const input: SettingsInput = { document, flags, hosts: hostsOf(options) };
   return { input, settings: resolveSettings(input, registry) };

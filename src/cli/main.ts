@@ -13,6 +13,7 @@ Examples:
   optimizer -c config.toml                 one service on this machine
   optimizer --dry-run -c config.toml       show every file and command, start nothing
   optimizer resume                         go on with the newest unfinished run
+  optimizer demo                           the whole tool in a minute, without a cluster
   optimizer clean --hostfile hosts.txt     end what a dead run left behind
 
 Exit codes: 0 a configuration within the SLOs, 1 none, 2 usage or configuration,
@@ -37,6 +38,10 @@ function program(finish: (code: number) => void): Command {
     .action(async (run: string | undefined, options: CliOptions) => {
       finish(await (await import('./tune.ts')).resumeRun(run, options));
     });
+  outputOptions(root.command('demo'))
+    .description('the whole tool in a minute on an emulated cluster; needs nothing but this machine')
+    .option('--seed <n>', 'seed of the search and of the load', Number)
+    .action(async (options: CliOptions) => finish(await (await import('./demo.ts')).demo(options)));
   hostOptions(root.command('clean'))
     .description('end what dead runs of ours left on the nodes')
     .option('--output <dir>', 'result directory whose newest run names the hosts')

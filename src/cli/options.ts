@@ -64,6 +64,7 @@ export function tuneOptions(command: Command): Command {
     .option('-l, --load-breakpoint', 'go on with the newest unfinished run (also -lb)')
     .option('--seed <n>', 'seed of the search and of the load', wholeNumber(0))
     .option('--backup', 'keep a copy of the files of every trial in <output>/bak, up to 1 GiB')
+    .option('--simulate', 'a model in place of machines, on a virtual clock: no hosts, no sockets')
     .option('--dry-run', 'show what would be done, and do nothing')
     .addOption(
       new Option(

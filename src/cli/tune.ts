@@ -29,13 +29,16 @@ function listen(events: EventBus, options: CliOptions): void {
     events.subscribe((event) => process.stdout.write(`${JSON.stringify(event)}\n`));
 }
 
-async function study(
+/** Runs a study, tells of it as the options say, and prints the answer. @returns the exit code */
+export async function runAndTell(
   { settings, input }: Loaded,
   resume: string | undefined,
   options: CliOptions,
+  accompany: (events: EventBus) => void = () => undefined,
 ): Promise<number> {
   const events = new EventBus();
   listen(events, options);
+  accompany(events);
   let log: Logger | undefined;
   events.subscribe((event) => {
     if (log !== undefined) logEvent(log, event);
@@ -81,7 +84,7 @@ export async function tune(options: CliOptions): Promise<number> {
   } catch (error) {
     return printFailure(error, exitCodes.usage, options.json === true);
   }
-  return guarded(async () => study(loaded, undefined, options), options);
+  return guarded(async () => runAndTell(loaded, undefined, options), options);
 }
 
 /** Goes on with a run from its journal, with the settings that it was started with. */
@@ -95,7 +98,7 @@ export async function resumeRun(named: string | undefined, options: CliOptions):
   } catch (error) {
     return printFailure(error, exitCodes.usage, options.json === true);
   }
-  return guarded(async () => study(loaded, runId, options), options);
+  return guarded(async () => runAndTell(loaded, runId, options), options);
 }
 
 function outputOf(options: CliOptions): string {

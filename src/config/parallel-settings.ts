@@ -1,12 +1,22 @@
 import { ConfigurationError } from '../base/errors.ts';
+import type { HostGroups } from './host-lists.ts';
 import { ParallelConfig, type NodeOptions } from './parallel-config.ts';
 import type { TopLevel } from './schema.ts';
 import type { SettingsInput } from './settings.ts';
 
+/** What is simulated where nobody says otherwise: four groups of two. */
+const imagined: HostGroups = {
+  groups: [0, 1, 2, 3].map((groupId) => ({
+    groupId,
+    hosts: [`sim${2 * groupId}`, `sim${2 * groupId + 1}`],
+  })),
+  warnings: [],
+};
+
 /** The groups: of the hosts given, of `[parallel]`, or this machine alone. */
 export function parallelOf(
   top: TopLevel,
-  { flags, hosts }: SettingsInput,
+  { flags, hosts: given }: SettingsInput,
 ): { parallel: ParallelConfig; local: boolean } {
   const node: Partial<NodeOptions> = {
     ...(flags.identity === undefined ? {} : { identity_file: flags.identity }),
@@ -17,6 +27,8 @@ export function parallelOf(
   const { evaluation_timeout, retry_count, retry_delay } = top.parallel;
   const bounds = { evaluation_timeout, retry_count, retry_delay };
   const npus = flags.npusPerNode;
+  const groups = top.parallel.service_groups;
+  const hosts = given ?? (flags.simulate === true && groups.length === 0 ? imagined : undefined);
   if (hosts !== undefined) {
     const made = ParallelConfig.fromHosts(hosts.groups, {
       defaults,
@@ -28,7 +40,7 @@ export function parallelOf(
     };
   }
   if (flags.parallel === true || top.parallel.enabled) {
-    if (top.parallel.service_groups.length === 0) {
+    if (groups.length === 0) {
       throw new ConfigurationError(
         'service_groups cannot be empty when parallel is enabled',
         {},
@@ -38,11 +50,11 @@ export function parallelOf(
         },
       );
     }
-    const groups = top.parallel.service_groups.map((group) => ({
+    const withFlags = groups.map((group) => ({
       ...group,
       nodes: group.nodes.map((one) => ({ ...one, ...node })),
     }));
-    const table = { ...top.parallel, enabled: true, service_groups: groups } as TopLevel['parallel'];
+    const table = { ...top.parallel, enabled: true, service_groups: withFlags } as TopLevel['parallel'];
     return { parallel: ParallelConfig.fromSettings(table), local: false };
   }
   const here = [{ groupId: 0, hosts: ['127.0.0.1'] }];

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { presetNames } from '../core/serving/presets.ts';
 import { dtypes, type Field, type ParamValue } from '../core/space/field.ts';
 import { boolean, environment, integer, list, number, oneOf, seconds, text } from './schema-types.ts';
 
@@ -88,6 +89,7 @@ export const topLevelShape = {
   particles_time_out: seconds().default(3600),
   ftol: number().default(-Infinity),
   ftol_iter: integer({ atLeast: 1 }).default(1),
+  confirm_runs: integer({ atLeast: 0 }).default(0),
   synchronous: boolean().default(false),
   algorithm: oneOf('pso', 'random').default('pso'),
   seed: integer().optional(),
@@ -120,6 +122,15 @@ export const topLevelShape = {
     .strictObject({ store_dir: text().optional(), pso_top_k: integer({ atLeast: 0 }).default(3) })
     .default({ pso_top_k: 3 }),
   parallel: parallelSchema.default(() => parallelSchema.parse({})),
+  simulate: z
+    .strictObject({
+      preset: z.enum(presetNames, { error: `one of ${presetNames.join(', ')}` }).optional(),
+      noise: number({ atLeast: 0, atMost: 1 }).default(0),
+      node_failures: number({ atLeast: 0, below: 1 }).default(0),
+      outage: seconds().default(120),
+      group_speeds: list(number({ above: 0 }), 'speeds, one a group; 1 is usual').default([1]),
+    })
+    .prefault({}),
   communication: ioTable,
   latency_model: ioTable,
   train: ioTable,

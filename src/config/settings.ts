@@ -2,6 +2,7 @@ import { ConfigurationError, ModelEvalStateError } from '../base/errors.ts';
 import type { FitnessSettings } from '../core/fitness/fitness.ts';
 import type { Coefficients } from '../core/pso/step.ts';
 import { constriction } from '../core/pso/step.ts';
+import { presetNames, type PresetName } from '../core/serving/presets.ts';
 import { createSearchSpace, type SearchSpace } from '../core/space/space.ts';
 import { type HostGroups } from './host-lists.ts';
 import type { ParallelConfig } from './parallel-config.ts';
@@ -25,6 +26,7 @@ export interface Flags {
   readonly acceptNewHostKeys?: boolean | undefined;
   readonly backup?: boolean | undefined;
   readonly pd?: string | undefined;
+  readonly simulate?: boolean | undefined;
 }
 
 export interface Search {
@@ -37,6 +39,17 @@ export interface Search {
   readonly ftolIter: number;
 }
 
+export interface Simulated {
+  readonly preset: PresetName;
+  /** Sigma of log-normal factors on starts and on what is measured. */
+  readonly noise: number;
+  /** Probability that a start ends with its machine going down, and how long that lasts. */
+  readonly nodeFailures: number;
+  readonly outageSeconds: number;
+  /** Speeds of the groups in turn. */
+  readonly groupSpeeds: readonly number[];
+}
+
 /** Everything resolved; nothing below the command line reads configuration again. Durations are seconds. */
 export interface Settings {
   readonly engine: string;
@@ -46,6 +59,7 @@ export interface Settings {
   readonly space: SearchSpace;
   readonly search: Search;
   readonly fitness: FitnessSettings;
+  readonly confirmation: { readonly runs: number; readonly finalists: number };
   readonly parallel: ParallelConfig;
   /** A single group on this machine, without SSH. */
   readonly local: boolean;
@@ -55,6 +69,8 @@ export interface Settings {
   readonly backup: boolean;
   /** How long to wait for a group to come back when all are down. */
   readonly recoveryTimeout: number;
+  /** A model in place of machines, on a virtual clock. */
+  readonly simulation: Simulated | undefined;
   readonly acceptNewHostKeys: boolean;
   readonly notes: readonly string[];
 }
@@ -116,6 +132,24 @@ function searchOf(top: TopLevel): Search {
   };
 }
 
+/** The model that stands for the engine: the one asked for, the emulator's own, or one that fits the groups. */
+function simulatedOf(
+  top: TopLevel,
+  engineConfig: unknown,
+  { service_groups: groups }: ParallelConfig,
+): Simulated {
+  const { preset, noise, node_failures, outage, group_speeds } = top.simulate;
+  const own = presetNames.find((name) => name === (engineConfig as { preset?: unknown }).preset);
+  const fitting = (groups[0]?.nodes.length ?? 1) > 1 ? 'large-16' : 'small-8';
+  return {
+    preset: preset ?? own ?? fitting,
+    noise,
+    nodeFailures: node_failures,
+    outageSeconds: outage,
+    groupSpeeds: group_speeds,
+  };
+}
+
 function fitnessOf(top: TopLevel): FitnessSettings {
   return {
     ttft_penalty: top.ttft_penalty,
@@ -153,6 +187,7 @@ export function resolveSettings(input: SettingsInput, registry: Registry): Setti
     space: spaceOf(engine, engineConfig, document),
     search: searchOf(top),
     fitness: fitnessOf(top),
+    confirmation: { runs: top.confirm_runs, finalists: top.data_storage.pso_top_k },
     parallel,
     local,
     output,
@@ -160,6 +195,7 @@ export function resolveSettings(input: SettingsInput, registry: Registry): Setti
     seed: flags.seed ?? top.seed ?? 0,
     backup: flags.backup ?? false,
     recoveryTimeout: top.parallel.recovery_timeout,
+    simulation: flags.simulate === true ? simulatedOf(top, engineConfig, parallel) : undefined,
     acceptNewHostKeys: flags.acceptNewHostKeys ?? false,
     notes,
   });

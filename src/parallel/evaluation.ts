@@ -163,7 +163,7 @@ export class Evaluation {
         remedy: 'This configuration is too slow for the load, or evaluation_timeout is too short for it.',
       });
     using child = childController(signal, service.failed);
-    using bounded = deadline(timeout, expired, child.signal);
+    using bounded = deadline(clock, timeout, expired, child.signal);
     const context = { clock, events, trialId, groupId: group.id, attempt, runId: store.runId, seed, timeout };
     let result: BenchmarkResult;
     try {

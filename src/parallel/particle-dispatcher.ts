@@ -7,6 +7,7 @@ import { ms, toSeconds, type GroupId, type Ms, type TrialId } from '../base/unit
 import type { Suggestion } from '../core/pso/optimizer.ts';
 import { isConvicted, type NodeFailure } from '../core/resilience/conviction.ts';
 import { retryDelay, shouldRetry, type RetryPolicy } from '../core/resilience/retry-policy.ts';
+import type { ServingParams } from '../core/space/field.ts';
 import { paramsKey } from '../core/space/space.ts';
 import { errorRecord, type Attempt, type Evaluation } from './evaluation.ts';
 import type { RunStore } from './ports.ts';
@@ -47,6 +48,8 @@ export class ParticleDispatcher {
   readonly #options: DispatcherOptions;
   readonly #limit: LimitFunction;
   readonly #measured = new Map<string, Promise<TrialRecord>>();
+  /** Where each configuration has been measured. */
+  readonly #groups = new Map<string, Set<GroupId>>();
   readonly #scoredOn = new Map<GroupId, number>();
 
   constructor(options: DispatcherOptions) {
@@ -61,6 +64,7 @@ export class ParticleDispatcher {
 
   /** A measurement of an earlier session counts for equal configurations of this one. */
   remember(record: TrialRecord): void {
+    if (record.group_id !== null) this.#noteGroup(record.params, record.group_id);
     if (record.reused_from !== null || record.verdict.kind === 'failed') return;
     this.#measured.set(paramsKey(record.params), Promise.resolve(record));
   }
@@ -82,8 +86,10 @@ export class ParticleDispatcher {
       began: clock.now(),
       failed: [],
       nodeFailures: [],
-      avoid: new Set(),
+      // Measured again, then elsewhere: what only one group can do does not hold.
+      avoid: new Set(suggestion.confirms === undefined ? [] : this.#groupsOf(suggestion.params)),
     };
+    if (suggestion.confirms !== undefined) return this.#untilVerdict(trial, told, signal);
     const key = paramsKey(suggestion.params);
     const earlier = await this.#measured.get(key)?.catch(() => undefined);
     if (earlier !== undefined && earlier.verdict.kind !== 'failed') {
@@ -106,6 +112,7 @@ export class ParticleDispatcher {
         const settled = await this.#attempt(trial, attempt, signal);
         if (settled === undefined) return undefined;
         const record = this.#record(trial, settled);
+        if (record.group_id !== null) this.#noteGroup(record.params, record.group_id);
         await told(record);
         return record;
       });
@@ -204,6 +211,14 @@ export class ParticleDispatcher {
     return { ...notMeasured, verdict: { kind: 'failed', error: { ...record, message } }, group_id: groupId };
   }
 
+  #groupsOf(params: ServingParams): Set<GroupId> {
+    return this.#groups.get(paramsKey(params)) ?? new Set();
+  }
+
+  #noteGroup(params: ServingParams, group: GroupId): void {
+    this.#groups.set(paramsKey(params), this.#groupsOf(params).add(group));
+  }
+
   #scored(group: GroupId): number {
     return this.#scoredOn.get(group) ?? 0;
   }
@@ -213,6 +228,7 @@ export class ParticleDispatcher {
     return {
       trial_id: trial.suggestion.trialId,
       params: trial.suggestion.params,
+      confirms: trial.suggestion.confirms ?? null,
       ...settled,
       failed_attempts: trial.failed,
       started_at: trial.startedAt,

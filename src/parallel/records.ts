@@ -1,7 +1,11 @@
 import type { Blame } from '../base/errors.ts';
 import type { GroupId, TrialId } from '../base/units.ts';
-import type { FitnessTerms, Percentiles, PerformanceIndex } from '../core/fitness/fitness.ts';
-import { closest, recommend } from '../core/fitness/recommend.ts';
+import type {
+  FitnessSettings,
+  FitnessTerms,
+  Percentiles,
+  PerformanceIndex,
+} from '../core/fitness/fitness.ts';
 import type { Violation } from '../core/fitness/slo.ts';
 import type { Suggestion } from '../core/pso/optimizer.ts';
 import type { ServingParams } from '../core/space/field.ts';
@@ -45,6 +49,8 @@ export interface TrialRecord {
   readonly failed_attempts: readonly FailedAttempt[];
   /** The trial whose measurement this is, when the same configuration was measured before. */
   readonly reused_from: TrialId | null;
+  /** The trial whose configuration this one measures again. */
+  readonly confirms: TrialId | null;
   readonly started_at: string;
   readonly finished_at: string;
   readonly start_s: number;
@@ -72,6 +78,8 @@ export type JournalEntry =
       readonly engine: string;
       readonly benchmark: string;
       readonly version: string;
+      /** What trials are judged by. */
+      readonly slos: FitnessSettings;
       readonly groups: readonly GroupRecord[];
     }
   | { readonly type: 'resumed'; readonly at: string; readonly groups: readonly GroupRecord[] }
@@ -109,17 +117,3 @@ export type JournalEntry =
 export type ScoredRecord = TrialRecord & { readonly verdict: Extract<Verdict, { kind: 'scored' }> };
 
 export const isScored = (record: TrialRecord): record is ScoredRecord => record.verdict.kind === 'scored';
-
-/** The recommended one of some trials: within the SLOs, with the most output tokens a second. */
-export function bestOf(records: readonly TrialRecord[]): ScoredRecord | undefined {
-  const scored = records.filter(isScored);
-  const chosen = recommend(scored.map(({ verdict }) => verdict));
-  return scored.find(({ verdict }) => verdict === chosen);
-}
-
-/** The one that misses its SLOs by the least. */
-export function closestOf(records: readonly TrialRecord[]): ScoredRecord | undefined {
-  const scored = records.filter(isScored);
-  const chosen = closest(scored.map(({ verdict }) => verdict));
-  return scored.find(({ verdict }) => verdict === chosen);
-}

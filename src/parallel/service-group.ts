@@ -165,13 +165,14 @@ export class ServiceGroup implements AsyncDisposable {
       this.#watchLogs(processes, fatal);
       failed = watch(started, (watched, code) => this.#errors.death(watched, code, experience()));
       const limit = (): Error => this.#errors.timeout(plan.probe.url, stage.timeout);
-      using bounded = deadline(stage.timeout, limit, context.signal, failed, fatal.signal);
+      using bounded = deadline(this.#deps.clock, stage.timeout, limit, context.signal, failed, fatal.signal);
       await reached(stage.until, this.#stageContext(plan, started, experience(), bounded.signal));
     }
     const signal = need(failed, 'stage');
     const last = need(plan.stages.at(-1), 'stage');
     const left = ms(Math.max(0, last.timeout - (this.#deps.clock.now() - began)));
     using bounded = deadline(
+      this.#deps.clock,
       left,
       () => this.#errors.timeout(plan.probe.url, last.timeout),
       context.signal,
@@ -255,6 +256,7 @@ export class ServiceGroup implements AsyncDisposable {
   async #stop(plan: LaunchPlan, started: readonly WatchedProcess[]): Promise<void> {
     const grace = fromSeconds(this.config.stop_grace);
     using limit = deadline(
+      this.#deps.clock,
       ms(grace + commandTimeout),
       () => new SimulatorStopError(this.#deps.engine, undefined, 'it took too long'),
     );

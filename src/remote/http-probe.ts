@@ -1,6 +1,7 @@
 import { connect } from 'node:net';
 import { request } from 'undici';
 import { deadline } from '../base/cancellation.ts';
+import { systemClock } from '../base/clock.ts';
 import { CommunicationError } from '../base/errors.ts';
 import { ms } from '../base/units.ts';
 import type { HttpProbe } from '../parallel/ports.ts';
@@ -9,7 +10,12 @@ const patience = ms(10_000);
 
 export const httpProbe: HttpProbe = {
   async status(url, signal) {
-    using bounded = deadline(patience, () => new CommunicationError(`${url} did not answer`), signal);
+    using bounded = deadline(
+      systemClock,
+      patience,
+      () => new CommunicationError(`${url} did not answer`),
+      signal,
+    );
     try {
       const { statusCode, body } = await request(url, { signal: bounded.signal, reset: true });
       await body.dump();

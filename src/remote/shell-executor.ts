@@ -1,6 +1,7 @@
 import { posix } from 'node:path';
 import { deferred } from '../base/condition.ts';
 import { deadline } from '../base/cancellation.ts';
+import { systemClock } from '../base/clock.ts';
 import { CommunicationError, IPCCommandError, IPCTimeoutError } from '../base/errors.ts';
 import { ms, toSeconds, type Ms } from '../base/units.ts';
 import type { Command, CommandResult, Executor, RemoteProcess, SpawnOptions } from '../parallel/ports.ts';
@@ -36,7 +37,7 @@ export class ShellExecutor implements Executor {
   async run(command: Command, options: { signal: AbortSignal; timeout: Ms }): Promise<CommandResult> {
     const name = command.label ?? command.argv.join(' ').slice(0, 100);
     const expired = (): Error => new IPCTimeoutError(`${name} on ${this.host}`, toSeconds(options.timeout));
-    using bounded = deadline(options.timeout, expired, options.signal);
+    using bounded = deadline(systemClock, options.timeout, expired, options.signal);
     const channel = await this.#transport.open(withGroupId(script(command)), bounded.signal);
     const stdout = new BoundedText(outputLimit);
     const stderr = new BoundedText(outputLimit);
@@ -137,7 +138,11 @@ export class ShellExecutor implements Executor {
   }
 
   async #kill(channel: Channel, pgid: Promise<number>): Promise<void> {
-    using limit = deadline(ms(killGrace + 5000), () => new CommunicationError('kill took too long'));
+    using limit = deadline(
+      systemClock,
+      ms(killGrace + 5000),
+      () => new CommunicationError('kill took too long'),
+    );
     const gone = channel.ended.then(() => undefined);
     const id = await Promise.race([pgid, gone]);
     if (id === undefined || this.lost.aborted) {

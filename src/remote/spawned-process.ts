@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream';
 import { StringDecoder } from 'node:string_decoder';
 import { deferred } from '../base/condition.ts';
 import { abortable, deadline } from '../base/cancellation.ts';
+import { systemClock } from '../base/clock.ts';
 import { CommunicationError, IPCTimeoutError } from '../base/errors.ts';
 import { ms, type Ms } from '../base/units.ts';
 import type { ProcessExit, RemoteProcess } from '../parallel/ports.ts';
@@ -109,7 +110,7 @@ export class SpawnedProcess implements RemoteProcess {
     started.promise.catch(() => undefined);
     try {
       const late = (): Error => new IPCTimeoutError(`starting a process on ${host}`, startLimit / 1000);
-      using limit = deadline(startLimit, late);
+      using limit = deadline(systemClock, startLimit, late);
       const identity = await abortable(started.promise, limit.signal);
       return new SpawnedProcess(channel, identity, logFile, { exited: exited.promise, log });
     } catch (error) {

@@ -1,14 +1,12 @@
-import type { FitnessTerms, PerformanceIndex } from '../core/fitness/fitness.ts';
+import type { FitnessSettings, FitnessTerms, PerformanceIndex } from '../core/fitness/fitness.ts';
 import type { Violation } from '../core/fitness/slo.ts';
 import type { ServingParams } from '../core/space/field.ts';
+import { bestOf, candidates, closestOf, type Candidate } from '../parallel/candidates.ts';
 import {
-  bestOf,
-  closestOf,
   isScored,
   type ErrorRecord,
   type JournalEntry,
   type RunStatus,
-  type ScoredRecord,
   type TrialRecord,
 } from '../parallel/records.ts';
 
@@ -20,6 +18,12 @@ export interface TrialSummary {
   readonly fitness: number;
   readonly terms: FitnessTerms;
   readonly feasible: boolean;
+  /** All of this configuration; `performance` and `fitness` are their means, the rest is of the first. */
+  readonly measurements: readonly {
+    readonly trial_id: number;
+    readonly group_id: number | null;
+    readonly generate_speed: number | null;
+  }[];
 }
 
 export interface GroupSummary {
@@ -62,16 +66,22 @@ export interface Summary {
   readonly error: ErrorRecord | null;
 }
 
-export function trialSummary(record: ScoredRecord): TrialSummary {
+function trialSummary(candidate: Candidate): TrialSummary {
+  const { record, measurements } = candidate;
   const { verdict } = record;
   return {
     trial_id: record.trial_id,
     group_id: record.group_id,
     params: record.params,
-    performance: { ...verdict.performance, percentiles: verdict.percentiles },
-    fitness: verdict.fitness,
+    performance: { ...candidate.performance, percentiles: verdict.percentiles },
+    fitness: candidate.fitness,
     terms: verdict.terms,
-    feasible: verdict.violations.length === 0,
+    feasible: candidate.violations.length === 0,
+    measurements: measurements.map(({ trial_id, group_id, verdict: one }) => ({
+      trial_id,
+      group_id,
+      generate_speed: one.performance.generate_speed,
+    })),
   };
 }
 
@@ -147,14 +157,15 @@ export interface Ending {
 
 type Choices = Pick<Summary, 'baseline' | 'best' | 'closest'>;
 
-function choices(told: readonly TrialRecord[]): Choices {
-  const baseline = told.filter(isScored).find((record) => record.trial_id === 0);
-  const best = bestOf(told);
-  const near = best === undefined ? closestOf(told) : undefined;
+function choices(told: readonly TrialRecord[], slos: FitnessSettings | undefined): Choices {
+  if (slos === undefined) return { baseline: null, best: null, closest: null };
+  const baseline = candidates(told, slos).find(({ record }) => record.trial_id === 0);
+  const best = bestOf(told, slos);
+  const near = best === undefined ? closestOf(told, slos) : undefined;
   return {
     baseline: baseline === undefined ? null : trialSummary(baseline),
     best: best === undefined ? null : trialSummary(best),
-    closest: near === undefined ? null : { ...trialSummary(near), violations: near.verdict.violations },
+    closest: near === undefined ? null : { ...trialSummary(near), violations: near.violations },
   };
 }
 
@@ -175,7 +186,7 @@ export function summarize(
   const active = activeSeconds(entries, told);
   const groups = groupSummaries(entries, told, active);
   const busy = groups.reduce((sum, group) => sum + group.busy_s, 0);
-  const chosen = choices(told);
+  const chosen = choices(told, run?.slos);
   const startedAt = run?.at ?? ending.at;
   return {
     schema: 1,

@@ -1,3 +1,4 @@
+import { appendFileSync } from 'node:fs';
 import { open, readFile, truncate, type FileHandle } from 'node:fs/promises';
 import { ModelEvalStateError } from '../base/errors.ts';
 import { deferred, type Deferred } from '../base/condition.ts';
@@ -9,39 +10,49 @@ const numbers = (_key: string, value: unknown): unknown =>
 
 /** Append-only JSON Lines. What is appended at the same time is written and synced together. */
 export class Journal implements AsyncDisposable {
-  readonly #file: FileHandle;
+  readonly #file: FileHandle | undefined;
+  readonly #path: string;
   #queue: { readonly line: string; readonly done: Deferred<undefined> }[] = [];
   #writing: Promise<void> | undefined;
 
-  private constructor(file: FileHandle) {
+  /** Without a handle, entries are written at once and not synced: for runs that nothing real depends on. */
+  private constructor(path: string, file: FileHandle | undefined) {
+    this.#path = path;
     this.#file = file;
   }
 
-  static async create(path: string): Promise<Journal> {
-    return new Journal(await open(path, 'ax', 0o600));
+  static async create(path: string, durable = true): Promise<Journal> {
+    const file = await open(path, 'ax', 0o600);
+    if (!durable) await file.close();
+    return new Journal(path, durable ? file : undefined);
   }
 
   /** For going on: a last line that was torn is cut off first. */
-  static async resume(path: string, intactBytes: number): Promise<Journal> {
+  static async resume(path: string, intactBytes: number, durable = true): Promise<Journal> {
     await truncate(path, intactBytes);
-    return new Journal(await open(path, 'a', 0o600));
+    return new Journal(path, durable ? await open(path, 'a', 0o600) : undefined);
   }
 
   /** Resolves when the entry is on disk. */
   async append(entry: JournalEntry): Promise<void> {
+    const line = `${JSON.stringify(entry, numbers)}\n`;
+    if (this.#file === undefined) {
+      appendFileSync(this.#path, line);
+      return;
+    }
     const done = deferred<undefined>();
-    this.#queue.push({ line: `${JSON.stringify(entry, numbers)}\n`, done });
-    this.#writing ??= this.#write();
+    this.#queue.push({ line, done });
+    this.#writing ??= this.#write(this.#file);
     return done.promise;
   }
 
-  async #write(): Promise<void> {
+  async #write(file: FileHandle): Promise<void> {
     while (this.#queue.length > 0) {
       const batch = this.#queue;
       this.#queue = [];
       try {
-        await this.#file.appendFile(batch.map(({ line }) => line).join(''));
-        await this.#file.datasync();
+        await file.appendFile(batch.map(({ line }) => line).join(''));
+        await file.datasync();
         for (const { done } of batch) done.resolve(undefined);
       } catch (cause) {
         const error = new ModelEvalStateError(
@@ -61,7 +72,7 @@ export class Journal implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#writing;
-    await this.#file.close();
+    await this.#file?.close();
   }
 }
 

@@ -31,14 +31,16 @@ export async function openRun(
   resume: string | undefined,
   now: Date,
 ): Promise<FileRunStore> {
-  const storeOptions = { fields: settings.space.fields, backups: settings.backup };
+  const durable = settings.simulation === undefined;
+  const storeOptions = { fields: settings.space.fields, backups: settings.backup, durable };
   if (resume !== undefined) {
     const saved = readSavedRun(settings.output, resume);
     const paths = runPaths(settings.output, resume, join(settings.output, 'runs', resume, saved.csv));
     return FileRunStore.resume(resume, paths, storeOptions, now);
   }
-  const runId = `${stamp(now)}-${randomBytes(3).toString('hex')}`;
+  const runId = durable ? `${stamp(now)}-${randomBytes(3).toString('hex')}` : `sim-${settings.seed}`;
   const paths = runPaths(settings.output, runId, join(settings.storeDir, `data_storage_${stamp(now)}.csv`));
+  if (!durable) discard(paths); // the same simulation again replaces itself
   const store = await FileRunStore.create(runId, paths, storeOptions, now);
   const csv = relative(paths.directory, paths.csv);
   const saved: SavedRun = { schema: 1, run_id: runId, version, csv, input: redacted(input) };

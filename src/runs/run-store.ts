@@ -1,4 +1,4 @@
-import { cpSync, mkdirSync, readdirSync, statSync } from 'node:fs';
+import { appendFileSync, cpSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { appendFile, mkdir, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import writeFileAtomic from 'write-file-atomic';
@@ -43,12 +43,20 @@ function sizeOf(directory: string): number {
     .reduce((sum, entry) => sum + statSync(join(entry.parentPath, entry.name)).size, 0);
 }
 
+export interface StoreOptions {
+  readonly fields: readonly Field[];
+  readonly backups: boolean;
+  /** Synced before anything goes on; a simulation writes at once instead, so that nothing waits but its clock. */
+  readonly durable: boolean;
+}
+
 /** A run on disk: the journal is the truth, everything else can be made from it again. */
 export class FileRunStore implements RunStore {
   readonly runId: string;
   readonly paths: RunPaths;
   readonly #fields: readonly Field[];
   readonly #backups: boolean;
+  readonly #durable: boolean;
   readonly #journal: Journal;
   readonly #lock: Disposable;
   readonly #entries: JournalEntry[];
@@ -56,13 +64,14 @@ export class FileRunStore implements RunStore {
   private constructor(
     runId: string,
     paths: RunPaths,
-    options: { fields: readonly Field[]; backups: boolean },
+    options: StoreOptions,
     open: { journal: Journal; lock: Disposable; entries: readonly JournalEntry[] },
   ) {
     this.runId = runId;
     this.paths = paths;
     this.#fields = options.fields;
     this.#backups = options.backups;
+    this.#durable = options.durable;
     this.#journal = open.journal;
     this.#lock = open.lock;
     this.#entries = [...open.entries];
@@ -71,12 +80,12 @@ export class FileRunStore implements RunStore {
   static async create(
     runId: string,
     paths: RunPaths,
-    options: { fields: readonly Field[]; backups: boolean },
+    options: StoreOptions,
     now: Date,
   ): Promise<FileRunStore> {
     mkdirSync(join(paths.directory, 'trials'), { recursive: true, mode: 0o700 });
     const lock = lockRun(join(paths.directory, 'lock'), now);
-    const journal = await Journal.create(paths.journal);
+    const journal = await Journal.create(paths.journal, options.durable);
     const store = new FileRunStore(runId, paths, options, { journal, lock, entries: [] });
     await store.#rewriteCsv();
     return store;
@@ -86,13 +95,13 @@ export class FileRunStore implements RunStore {
   static async resume(
     runId: string,
     paths: RunPaths,
-    options: { fields: readonly Field[]; backups: boolean },
+    options: StoreOptions,
     now: Date,
   ): Promise<FileRunStore> {
     const lock = lockRun(join(paths.directory, 'lock'), now);
     try {
       const content: JournalContent = await readJournal(paths.journal);
-      const journal = await Journal.resume(paths.journal, content.intactBytes);
+      const journal = await Journal.resume(paths.journal, content.intactBytes, options.durable);
       const store = new FileRunStore(runId, paths, options, { journal, lock, entries: content.entries });
       await store.#rewriteCsv();
       return store;
@@ -111,11 +120,18 @@ export class FileRunStore implements RunStore {
     const entry = given.type === 'told' ? { ...given, backup: this.#backUp(given.record.trial_id) } : given;
     await this.#journal.append(entry);
     this.#entries.push(entry);
-    if (entry.type === 'told') await appendFile(this.paths.csv, this.#csvRow(entry));
+    if (entry.type !== 'told') return;
+    if (this.#durable) await appendFile(this.paths.csv, this.#csvRow(entry));
+    else appendFileSync(this.paths.csv, this.#csvRow(entry));
   }
 
   async keep(trialId: TrialId, name: string, content: string): Promise<void> {
     const directory = join(this.paths.directory, 'trials', String(trialId));
+    if (!this.#durable) {
+      mkdirSync(directory, { recursive: true, mode: 0o700 });
+      writeFileSync(join(directory, name), content, { mode: 0o600 });
+      return;
+    }
     await mkdir(directory, { recursive: true, mode: 0o700 });
     await writeFile(join(directory, name), content, { mode: 0o600 });
   }

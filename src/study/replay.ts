@@ -3,6 +3,7 @@ import type { Judgement, Optimizer, Suggestion } from '../core/pso/optimizer.ts'
 import { paramsKey } from '../core/space/space.ts';
 import type { JournalEntry, TrialRecord, Verdict } from '../parallel/records.ts';
 import type { Fitness, TrialId } from '../base/units.ts';
+import { isConfirmation } from './confirmation.ts';
 
 /** What a journal says of a run that goes on. */
 export interface Progress {
@@ -32,6 +33,8 @@ export function replay(entries: Iterable<JournalEntry>, optimizer: Optimizer): P
   for (const entry of entries) {
     if (entry.type === 'asked') {
       const { suggestion } = entry;
+      pending.set(suggestion.trialId, suggestion);
+      if (isConfirmation(suggestion)) continue;
       const again = optimizer.ask();
       if (again?.trialId !== suggestion.trialId || paramsKey(again.params) !== paramsKey(suggestion.params)) {
         throw new ModelEvalStateError(
@@ -43,11 +46,11 @@ export function replay(entries: Iterable<JournalEntry>, optimizer: Optimizer): P
           },
         );
       }
-      pending.set(suggestion.trialId, suggestion);
     } else if (entry.type === 'told') {
-      optimizer.tell(entry.record.trial_id, judgementOf(entry.record.verdict));
-      pending.delete(entry.record.trial_id);
-      told.push(entry.record);
+      const { record } = entry;
+      if (record.confirms === null) optimizer.tell(record.trial_id, judgementOf(record.verdict));
+      pending.delete(record.trial_id);
+      told.push(record);
     }
   }
   return { told, pending: [...pending.values()] };

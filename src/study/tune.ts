@@ -1,11 +1,14 @@
 import { childController } from '../base/cancellation.ts';
 import type { Clock } from '../base/clock.ts';
 import type { EventSink } from '../base/events.ts';
+import { trialId } from '../base/units.ts';
 import type { Optimizer, Suggestion } from '../core/pso/optimizer.ts';
 import type { ParticleDispatcher } from '../parallel/particle-dispatcher.ts';
 import type { RunStore } from '../parallel/ports.ts';
-import { bestOf, type TrialRecord } from '../parallel/records.ts';
+import { bestOf } from '../parallel/candidates.ts';
+import type { TrialRecord } from '../parallel/records.ts';
 import type { ServiceGroupPool } from '../parallel/service-group-pool.ts';
+import { confirmations, isConfirmation, type ConfirmationOptions } from './confirmation.ts';
 import { judgementOf, type Progress } from './replay.ts';
 
 export interface Study {
@@ -16,6 +19,7 @@ export interface Study {
   readonly events: EventSink;
   readonly clock: Clock;
   readonly evaluations: number;
+  readonly confirmation: ConfirmationOptions;
   /** From an earlier session of the run. */
   readonly progress: Progress;
 }
@@ -29,6 +33,12 @@ export async function tune(study: Study, signal: AbortSignal): Promise<void> {
   const told = [...study.progress.told];
   const waiting = [...study.progress.pending];
   const flights = new Set<Promise<void>>();
+  const confirmed =
+    told.filter(({ confirms }) => confirms !== null).length + waiting.filter(isConfirmation).length;
+  let confirming: Suggestion[] | undefined;
+  /** Those that an earlier session has not asked; everything asked so far is told by now. */
+  const numbered = (all: ReturnType<typeof confirmations>): Suggestion[] =>
+    all.slice(confirmed).map((one, index) => ({ ...one, trialId: trialId(told.length + index) }));
   let failure: { readonly error: unknown } | undefined;
 
   const fly = (suggestion: Suggestion): void => {
@@ -41,12 +51,21 @@ export async function tune(study: Study, signal: AbortSignal): Promise<void> {
     flights.add(flight);
   };
 
+  /** The next of the search, then of the confirmations, which are known when all of the search is told. */
+  const ask = async (): Promise<Suggestion | undefined> => {
+    const suggestion = confirming?.shift() ?? study.optimizer.ask();
+    if (suggestion !== undefined) await journalAsked(study, suggestion);
+    return suggestion;
+  };
+
   try {
     while (!session.signal.aborted) {
-      const suggestion = study.dispatcher.hasRoom ? (waiting.shift() ?? (await ask(study))) : undefined;
+      const suggestion = study.dispatcher.hasRoom ? (waiting.shift() ?? (await ask())) : undefined;
       if (suggestion !== undefined) fly(suggestion);
-      else if (flights.size === 0 && study.optimizer.done) break;
-      else await Promise.race([...flights, study.pool.changed.wait(session.signal)]);
+      else if (flights.size > 0 || !study.optimizer.done)
+        await Promise.race([...flights, study.pool.changed.wait(session.signal)]);
+      else if (confirming === undefined) confirming = numbered(confirmations(told, study.confirmation));
+      else break;
     }
   } catch (error) {
     failure ??= { error };
@@ -61,12 +80,8 @@ export async function tune(study: Study, signal: AbortSignal): Promise<void> {
  * Durable before anything is started for it. Entries are queued in the order in which the optimizer was asked and told:
  * a replay of the journal must see the same.
  */
-async function ask({ optimizer, store, clock }: Study): Promise<Suggestion | undefined> {
-  const suggestion = optimizer.ask();
-  if (suggestion !== undefined) {
-    await store.append({ type: 'asked', at: clock.wallTime().toISOString(), suggestion });
-  }
-  return suggestion;
+async function journalAsked({ store, clock }: Study, suggestion: Suggestion): Promise<void> {
+  await store.append({ type: 'asked', at: clock.wallTime().toISOString(), suggestion });
 }
 
 async function evaluate(
@@ -79,9 +94,9 @@ async function evaluate(
 }
 
 async function tell(study: Study, record: TrialRecord, told: TrialRecord[]): Promise<void> {
-  const { store, clock, optimizer, events, evaluations } = study;
+  const { store, clock, optimizer, events, evaluations, confirmation } = study;
   const durable = store.append({ type: 'told', at: clock.wallTime().toISOString(), record });
-  optimizer.tell(record.trial_id, judgementOf(record.verdict)); // at once, as in `ask`: no answer in between
+  if (record.confirms === null) optimizer.tell(record.trial_id, judgementOf(record.verdict)); // at once, as in `ask`: no answer in between
   await durable;
   told.push(record);
   const { verdict } = record;
@@ -93,7 +108,8 @@ async function tell(study: Study, record: TrialRecord, told: TrialRecord[]): Pro
     kind: verdict.kind,
     reusedFrom: record.reused_from,
     feasible: scored && verdict.violations.length === 0,
-    isBest: bestOf(told)?.trial_id === record.trial_id,
+    isBest: bestOf(told, confirmation.slos)?.record.trial_id === record.trial_id,
+    confirms: record.confirms,
     told: told.length,
     evaluations,
     generateSpeed: scored ? verdict.performance.generate_speed : null,

@@ -18,13 +18,14 @@ const floors: Readonly<Record<string, number>> = {
   report: 3,
   ui: 3,
   emulator: 3,
+  simulation: 3,
   '': 4,
   cli: 5,
 };
 /** Pure parts that a neighbour on the same floor may use. */
 const neighbours: Readonly<Record<string, readonly string[]>> = { config: ['core'], study: ['parallel'] };
 /** What floor 3 may know of floor 2: the ports and their records. */
-const ports = ['parallel/ports.ts', 'parallel/records.ts'];
+const ports = ['parallel/ports.ts', 'parallel/records.ts', 'parallel/candidates.ts'];
 
 interface Import {
   readonly from: string;

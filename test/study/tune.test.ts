@@ -3,10 +3,12 @@ import { never } from '../../src/base/cancellation.ts';
 import { Condition } from '../../src/base/condition.ts';
 import { systemClock } from '../../src/base/clock.ts';
 import { createRng } from '../../src/base/rng.ts';
-import { ms } from '../../src/base/units.ts';
+import { ms, trialId } from '../../src/base/units.ts';
+import type { FitnessSettings } from '../../src/core/fitness/fitness.ts';
 import type { Suggestion } from '../../src/core/pso/optimizer.ts';
 import { PSOOptimizer } from '../../src/core/pso/pso.ts';
 import { createSearchSpace } from '../../src/core/space/space.ts';
+import { bestOf } from '../../src/parallel/candidates.ts';
 import type { JournalEntry, TrialRecord } from '../../src/parallel/records.ts';
 import { replay } from '../../src/study/replay.ts';
 import { tune } from '../../src/study/tune.ts';
@@ -30,7 +32,7 @@ const space = createSearchSpace(
 const optimizerOf = (seed: number): PSOOptimizer =>
   new PSOOptimizer({ space, seed, maxEvaluations: evaluations, particles: 6 });
 
-function recordOf({ trialId, params }: Suggestion): TrialRecord {
+function recordOf({ trialId, params, confirms }: Suggestion): TrialRecord {
   const fitness = (Number(params['x']) - 0.3) ** 2 + (Number(params['y']) - 0.7) ** 2;
   const performance = {
     generate_speed: 1 / fitness,
@@ -54,6 +56,7 @@ function recordOf({ trialId, params }: Suggestion): TrialRecord {
     },
     failed_attempts: [],
     reused_from: null,
+    confirms: confirms ?? null,
     started_at: '',
     finished_at: '',
     start_s: 0,
@@ -63,15 +66,27 @@ function recordOf({ trialId, params }: Suggestion): TrialRecord {
   };
 }
 
-/** A whole study whose disk and machines take a different time for everything. */
-async function journalOf(seed: number): Promise<JournalEntry[]> {
+const slos: FitnessSettings = {
+  ttft_penalty: 1,
+  tpot_penalty: 0,
+  success_rate_penalty: 5,
+  ttft_slo: 1,
+  tpot_slo: 0.05,
+  success_rate_slo: 1,
+  generate_speed_target: 5000,
+};
+
+/** A whole study whose disk and machines take a different time for everything; goes on where `earlier` ends. */
+async function journalOf(seed: number, earlier: readonly JournalEntry[] = []): Promise<JournalEntry[]> {
   const rng = createRng(seed).fork('delays');
   const delay = async (): Promise<void> => systemClock.sleep(ms(rng.next() * 3), never);
-  const entries: JournalEntry[] = [];
+  const entries: JournalEntry[] = [...earlier];
+  const optimizer = optimizerOf(seed);
+  const progress = replay(earlier, optimizer);
   let flying = 0;
   await tune(
     {
-      optimizer: optimizerOf(seed),
+      optimizer,
       pool: { changed: new Condition() },
       dispatcher: {
         get hasRoom() {
@@ -98,22 +113,73 @@ async function journalOf(seed: number): Promise<JournalEntry[]> {
       events: { emit: () => undefined },
       clock: systemClock,
       evaluations,
-      progress: { told: [], pending: [] },
+      confirmation: { runs: 2, finalists: 3, slos },
+      progress,
     },
     never,
   );
   return entries;
 }
 
+const toldOf = (entries: readonly JournalEntry[]): TrialRecord[] =>
+  entries.flatMap((entry) => (entry.type === 'told' ? [entry.record] : []));
+
 describe('the journal of a study', () => {
   test.each([1, 2, 3, 4])('can be replayed from every one of its prefixes (seed %i)', async (seed) => {
     const entries = await journalOf(seed);
-    expect(entries.filter(({ type }) => type === 'told')).toHaveLength(evaluations);
+    expect(toldOf(entries)).toHaveLength(evaluations + 2 * 4);
     for (let length = 0; length <= entries.length; length++) {
       const prefix = entries.slice(0, length);
       const { told, pending } = replay(prefix, optimizerOf(seed));
       const asked = prefix.filter(({ type }) => type === 'asked');
       expect(told.length + pending.length).toBe(asked.length);
     }
+  });
+
+  test('goes on from any moment of the search and of the confirmation, with nothing lost and nothing twice', async () => {
+    const whole = await journalOf(5);
+    const ids = Array.from({ length: evaluations + 8 }, (_, i) => i);
+    for (let length = 1; length < whole.length; length += 9) {
+      const told = toldOf(await journalOf(5, whole.slice(0, length)));
+      expect(told.map(({ trial_id }) => trial_id as number).sort((a, b) => a - b)).toEqual(ids);
+    }
+  });
+});
+
+describe('the confirmation', () => {
+  test('measures the baseline and the finalists again, round by round', async () => {
+    const told = toldOf(await journalOf(6));
+    const again = told.filter(({ confirms }) => confirms !== null).sort((a, b) => a.trial_id - b.trial_id);
+    const speed = (record: TrialRecord): number =>
+      record.verdict.kind === 'scored' ? (record.verdict.performance.generate_speed ?? 0) : 0;
+    const best = told
+      .filter(({ confirms, trial_id }) => confirms === null && trial_id !== 0)
+      .sort((a, b) => speed(b) - speed(a))
+      .slice(0, 3)
+      .map(({ trial_id }) => trial_id);
+    expect(again.map(({ confirms }) => confirms)).toEqual([0, ...best, 0, ...best]);
+  });
+
+  test('the mean of all measurements decides: a lucky one does not win', () => {
+    const of = (trial: number, speed: number, params: number, confirms: number | null): TrialRecord => {
+      const record = recordOf({
+        trialId: trialId(trial),
+        params: { x: params, y: 0 },
+      } as unknown as Suggestion);
+      if (record.verdict.kind !== 'scored') throw new Error('not scored');
+      const performance = { ...record.verdict.performance, generate_speed: speed };
+      return {
+        ...record,
+        confirms: confirms === null ? null : trialId(confirms),
+        verdict: { ...record.verdict, performance },
+      };
+    };
+    const lucky = [of(0, 100, 0.1, null), of(1, 130, 0.2, null), of(2, 120, 0.3, null)];
+    expect(bestOf(lucky, slos)?.record.trial_id).toBe(1);
+    const again = [...lucky, of(3, 90, 0.2, 1), of(4, 118, 0.3, 2)];
+    expect(bestOf(again, slos)).toMatchObject({
+      record: { trial_id: 2 },
+      performance: { generate_speed: 119 },
+    });
   });
 });

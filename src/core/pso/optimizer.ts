@@ -2,7 +2,7 @@ import type { Fitness, TrialId } from '../../base/units.ts';
 import type { ServingParams } from '../space/field.ts';
 import type { SearchSpace, UnitVector } from '../space/space.ts';
 
-export type Origin = 'current' | 'initial' | 'swarm' | 'jitter' | 'random';
+export type Origin = 'current' | 'initial' | 'swarm' | 'jitter' | 'random' | 'confirmation';
 
 /** A configuration that the search wants to see measured. */
 export interface Suggestion {
@@ -14,6 +14,8 @@ export interface Suggestion {
   readonly position: UnitVector;
   readonly params: ServingParams;
   readonly origin: Origin;
+  /** Of a confirmation: the trial whose configuration is measured again. */
+  readonly confirms?: TrialId;
 }
 
 /** What the search needs to know of an outcome. No Infinity and no NaN gets in here. */

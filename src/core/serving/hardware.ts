@@ -105,7 +105,7 @@ export function planMemory(deployment: Deployment, settings: ServingSettings): K
   const needed = length * perToken;
   if (left < needed) {
     const fits = Math.max(0, Math.floor(left / perToken));
-    const message = `To serve at least one request with the model's max seq len (${length}), (${inGib(needed)} GiB KV cache is needed, which is larger than the available KV cache memory (${inGib(left)} GiB). Based on the available memory, the estimated maximum model length is ${fits}.`;
+    const message = `To serve at least one request with the model's max seq len (${length}), (${inGib(needed)} GiB KV cache is needed, which is larger than the available KV cache memory (${inGib(Math.max(0, left))} GiB). Based on the available memory, the estimated maximum model length is ${fits}.`;
     return { kind: 'kv_cache', message };
   }
   return { bytes: left, blocks: Math.floor(left / (perToken * settings.block_size)) };

@@ -1,0 +1,90 @@
+import type { Rng } from '../base/rng.ts';
+import { createRng } from '../base/rng.ts';
+import { ms } from '../base/units.ts';
+import { distribution, percentilesOf } from '../core/fitness/percentiles.ts';
+import { normal } from '../core/pso/draws.ts';
+import { simulateLoad } from '../core/serving/cluster.ts';
+import { loadOf, settingsOf } from '../core/serving/params.ts';
+import type { Preset } from '../core/serving/presets.ts';
+import type { Benchmark, BenchmarkResult } from '../parallel/ports.ts';
+
+export interface SimulatedBenchmarkOptions {
+  readonly preset: Preset;
+  /** Sigma of a log-normal factor on what is measured. */
+  readonly noise: number;
+  /** Of a group; 1 is the preset's. */
+  readonly speedOf: (group: number) => number;
+}
+
+/** What the load generator's table says, as far as it matters here; other benchmarks have the generator's defaults. */
+interface LoadConfig {
+  readonly num_prompts: number;
+  readonly request_rate: number;
+  readonly max_concurrency: number;
+  readonly input_len: number | { readonly mean: number };
+  readonly output_len: number | { readonly mean: number };
+}
+
+const average = (length: LoadConfig['input_len']): number =>
+  Math.max(1, Math.round(typeof length === 'number' ? length : length.mean));
+
+function arrivals(count: number, perSecond: number, rng: Rng): number[] {
+  let at = 0;
+  return Array.from({ length: count }, (_, index) => {
+    if (index > 0 && Number.isFinite(perSecond)) at += (-Math.log(1 - rng.next()) / perSecond) * 1000;
+    return at;
+  });
+}
+
+/** The load generator against the model of the engine, on the study's clock. */
+export function simulatedBenchmark(options: SimulatedBenchmarkOptions): Benchmark<LoadConfig> {
+  const { preset } = options;
+  return {
+    name: 'simulated',
+    async run(config, _target, params, context): Promise<BenchmarkResult> {
+      const rng = createRng(context.seed).fork(`load/${context.trialId}/${context.attempt}`);
+      const { concurrency, requestRate } = loadOf(params);
+      const rate = requestRate === undefined ? config.request_rate : requestRate > 0 ? requestRate : Infinity;
+      const speed = options.speedOf(context.groupId) * Math.exp(options.noise * normal(rng));
+      const size = { promptTokens: average(config.input_len), outputTokens: average(config.output_len) };
+      const outcome = simulateLoad(preset.deployment, settingsOf(preset, params), {
+        requests: Array.from({ length: config.num_prompts }, () => size),
+        maxConcurrency: Math.max(1, Math.round(concurrency ?? config.max_concurrency)),
+        dueMs: arrivals(config.num_prompts, rate * speed, rng),
+      });
+      const durationS = outcome.durationMs / speed / 1000;
+      await context.clock.sleep(ms(durationS * 1000), context.signal);
+      const of = (value: (request: (typeof outcome.requests)[number]) => number) =>
+        distribution(outcome.requests.map((request) => value(request) / speed));
+      const ttft = of(({ ttftMs }) => ttftMs);
+      const e2el = of(({ e2elMs }) => e2elMs);
+      const tpot = of(
+        ({ e2elMs, ttftMs, outputTokens }) => (e2elMs - ttftMs) / Math.max(1, outputTokens - 1),
+      );
+      const tokens = outcome.requests.reduce((sum, { outputTokens }) => sum + outputTokens, 0);
+      const performance = {
+        generate_speed: tokens / durationS,
+        time_to_first_token: ttft === undefined ? null : ttft.mean / 1000,
+        time_per_output_token: tpot === undefined ? null : tpot.mean / 1000,
+        success_rate: 1,
+        throughput: config.num_prompts / durationS,
+      };
+      const percentiles = Object.fromEntries(
+        Object.entries({ ttft_ms: ttft, tpot_ms: tpot, e2el_ms: e2el }).flatMap(([name, one]) =>
+          one === undefined ? [] : [[name, percentilesOf(one)]],
+        ),
+      );
+      return {
+        performance,
+        percentiles,
+        numPrompts: config.num_prompts,
+        raw: {
+          name: 'benchmark.json',
+          content: `${JSON.stringify({ performance, percentiles }, null, 2)}\n`,
+        },
+        flags: ['simulated'],
+      };
+    },
+    [Symbol.asyncDispose]: async () => Promise.resolve(),
+  };
+}

@@ -1,0 +1,70 @@
+import { VirtualClock } from '../base/virtual-clock.ts';
+import { createRng } from '../base/rng.ts';
+import { fromSeconds, type Ms } from '../base/units.ts';
+import { presets } from '../core/serving/presets.ts';
+import type { Benchmark, Connector, Engine, HttpProbe, NodeProbe, Runtime } from '../parallel/ports.ts';
+import type { Simulated } from '../config/settings.ts';
+import { simulatedBenchmark } from './benchmark.ts';
+import { paramsVariable, SimulatedMachines } from './machines.ts';
+
+/** Everything that a study needs from outside, on a virtual clock. */
+export interface Simulation {
+  readonly clock: VirtualClock;
+  readonly connector: Connector;
+  readonly probe: NodeProbe;
+  readonly http: HttpProbe;
+  readonly runtime: Runtime;
+  readonly benchmark: Benchmark;
+  /** The engine as it is, whose processes the simulated machines understand. */
+  engine(real: Engine): Engine;
+}
+
+export function createSimulation(settings: Simulated, seed: number): Simulation {
+  const clock = new VirtualClock();
+  const preset = presets[settings.preset];
+  const outage: Ms = fromSeconds(settings.outageSeconds);
+  const { noise, nodeFailures, groupSpeeds } = settings;
+  const machines = new SimulatedMachines({
+    clock,
+    rng: createRng(seed).fork('machines'),
+    preset,
+    trouble: { noise, nodeFailures, outage, groupSpeeds },
+  });
+  return {
+    clock,
+    connector: machines,
+    probe: machines,
+    http: machines,
+    runtime: machines.runtime,
+    benchmark: simulatedBenchmark({
+      preset,
+      noise,
+      speedOf: (group) => machines.speedOf(group),
+    }),
+    engine: (real) => ({
+      ...real,
+      plan(config, params, topology) {
+        const plan = real.plan(config, params, topology);
+        const last = plan.stages.length - 1;
+        const env = { [paramsVariable]: JSON.stringify(params) };
+        return {
+          ...plan,
+          files: [],
+          stop: [],
+          // The service is what the last stage starts; all else only has to be there.
+          stages: plan.stages.map((stage, index) => ({
+            ...stage,
+            until: { kind: 'started' },
+            processes: stage.processes.map((process) => ({
+              ...process,
+              command:
+                index === last
+                  ? { ...process.command, env: { ...process.command.env, ...env } }
+                  : process.command,
+            })),
+          })),
+        };
+      },
+    }),
+  };
+}

@@ -1,0 +1,55 @@
+import { need } from './base/assert.ts';
+import { systemClock, type Clock } from './base/clock.ts';
+import { benchmarks } from './benchmarks/index.ts';
+import type { Settings } from './config/settings.ts';
+import { engineNamed } from './engines/index.ts';
+import type { Benchmark, Connector, Engine, HttpProbe, NodeProbe, Runtime } from './parallel/ports.ts';
+import { hostRuntime } from './remote/host-runtime.ts';
+import { httpProbe } from './remote/http-probe.ts';
+import { nodeProbe } from './remote/node-inspection.ts';
+import { localConnector, sshConnector } from './remote/remote-executor.ts';
+import { createSimulation } from './simulation/index.ts';
+
+/** All that a study meets outside of itself. */
+export interface World {
+  readonly clock: Clock;
+  readonly connector: Connector;
+  readonly probe: NodeProbe;
+  readonly http: HttpProbe;
+  readonly runtime: Runtime;
+  readonly engine: Engine;
+  /** Loaded when it is needed: most commands never measure anything. */
+  createBenchmark(): Promise<Benchmark>;
+  /** Brings work to its end: in a world whose time does not pass by itself, lets it pass. */
+  run<T>(work: Promise<T>): Promise<T>;
+}
+
+function realWorld({ engine, benchmark, local, acceptNewHostKeys }: Settings): World {
+  const kind = need(
+    benchmarks.find((one) => one.name === benchmark),
+    `benchmark ${benchmark}`,
+  );
+  return {
+    clock: systemClock,
+    connector: local ? localConnector : sshConnector({ acceptNewHostKeys }),
+    probe: nodeProbe,
+    http: httpProbe,
+    runtime: hostRuntime,
+    engine: engineNamed(engine),
+    createBenchmark: async () => kind.create(),
+    run: async (work) => work,
+  };
+}
+
+/** The machines and this clock, or a model of them. */
+export function worldOf(settings: Settings): World {
+  if (settings.simulation === undefined) return realWorld(settings);
+  const simulation = createSimulation(settings.simulation, settings.seed);
+  const { clock, benchmark } = simulation;
+  return {
+    ...simulation,
+    engine: simulation.engine(engineNamed(settings.engine)),
+    createBenchmark: async () => Promise.resolve(benchmark),
+    run: async (work) => clock.run(work),
+  };
+}

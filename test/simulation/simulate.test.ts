@@ -1,0 +1,154 @@
+import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { registry, runStudy } from '../../src/compose.ts';
+import { never } from '../../src/base/cancellation.ts';
+import { EventBus, type RunEvent } from '../../src/base/events.ts';
+import { VirtualClock } from '../../src/base/virtual-clock.ts';
+import { fromSeconds, ms } from '../../src/base/units.ts';
+import { simulatedStudy } from '../../src/cli/demo-study.ts';
+import { resolveSettings } from '../../src/config/settings.ts';
+import type { Table } from '../../src/config/sources.ts';
+import type { JournalEntry } from '../../src/parallel/records.ts';
+
+interface Asked {
+  readonly values?: Table;
+  readonly seed?: number;
+  readonly output?: string;
+  readonly resume?: string;
+  readonly until?: (event: RunEvent) => boolean;
+}
+
+async function simulate({ values = {}, seed = 0, output, resume, until }: Asked = {}) {
+  const directory = output ?? mkdtempSync(join(tmpdir(), 'optimizer-simulate-'));
+  const input = {
+    document: { values: { ...simulatedStudy, output: directory, ...values }, origin: {}, files: [] },
+    flags: { simulate: true, seed },
+  };
+  const events = new EventBus();
+  const stop = new AbortController();
+  const seen: RunEvent[] = [];
+  events.subscribe((event) => {
+    seen.push(event);
+    if (until?.(event) === true) stop.abort(new Error('enough'));
+  });
+  const { summary, paths, error } = await runStudy(
+    { settings: resolveSettings(input, registry), input, events, resume },
+    until === undefined ? never : stop.signal,
+  );
+  const journal = readFileSync(paths.journal, 'utf8');
+  const entries = journal
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as JournalEntry);
+  return { summary, paths, error, journal, entries, seen, directory };
+}
+
+describe('the virtual clock', () => {
+  test('rings in the order of time, and of setting where the time is the same', async () => {
+    const clock = new VirtualClock();
+    const rung: string[] = [];
+    const wait = async (name: string, duration: number): Promise<void> => {
+      await clock.sleep(ms(duration), never);
+      rung.push(`${name}@${clock.now()}`);
+    };
+    await clock.run(Promise.all([wait('b', 20), wait('a', 10), wait('c', 20), wait('d', 0)]));
+    expect(rung).toEqual(['d@0', 'a@10', 'b@20', 'c@20']);
+    expect(clock.wallTime().toISOString()).toBe('2000-01-01T00:00:00.020Z');
+  });
+
+  test('an aborted sleep rejects at once and takes no time', async () => {
+    const clock = new VirtualClock();
+    const stop = new AbortController();
+    const sleeping = clock.sleep(fromSeconds(3600), stop.signal);
+    stop.abort(new Error('enough'));
+    await expect(clock.run(sleeping)).rejects.toThrow('enough');
+    expect(clock.now()).toBe(0);
+  });
+});
+
+describe('a simulated study', () => {
+  test('equal arguments give byte-identical files, another seed others', async () => {
+    const [a, b, c] = [await simulate(), await simulate(), await simulate({ seed: 1 })];
+    const files = ({ paths }: typeof a) =>
+      [paths.journal, paths.csv, paths.summary].map((path) => readFileSync(path, 'utf8'));
+    expect(files(a)).toEqual(files(b));
+    expect(files(a)).not.toEqual(files(c));
+    expect(a.summary).toMatchObject({
+      run_id: 'sim-0',
+      started_at: expect.stringMatching(/^2000-01-01T/) as string,
+    });
+  });
+
+  test('finds a configuration that is within the SLOs and much better than the default', async () => {
+    for (const seed of [1, 2, 3]) {
+      const { summary } = await simulate({ seed });
+      expect(summary.best?.feasible).toBe(true);
+      expect(summary.improvement.generate_speed_ratio).toBeGreaterThan(1.15);
+    }
+  });
+
+  test('the same simulation again replaces itself', async () => {
+    const first = await simulate();
+    const again = await simulate({ output: first.directory });
+    expect(again.journal).toBe(first.journal);
+  });
+
+  test('with machines that go down every particle is told, and the groups come back', async () => {
+    const { summary, entries, seen, error } = await simulate({
+      values: { simulate: { node_failures: 0.15, outage: 30, noise: 0.05 } },
+    });
+    expect(error).toBeUndefined();
+    const asked = entries.filter(({ type }) => type === 'asked').length;
+    const told = entries.filter(({ type }) => type === 'told').length;
+    expect([asked, told]).toEqual([told, asked]);
+    expect(summary.evaluations.retried).toBeGreaterThan(3);
+    expect(summary.evaluations.failed_over).toBeGreaterThan(3);
+    expect(seen.some(({ type }) => type === 'group.recovered')).toBe(true);
+  });
+
+  test('a slow group is given less to do', async () => {
+    const { summary } = await simulate({ values: { simulate: { group_speeds: [1, 1, 1, 0.4] } } });
+    const measured = summary.groups.map((group) => group.measured);
+    expect(measured[3]).toBeLessThan(0.7 * Math.max(...measured));
+  });
+
+  test('interrupted anywhere, it goes on and ends with every trial told once', async () => {
+    for (const stopAt of [3, 17, 42, 98, 101]) {
+      let finished = 0;
+      const until = (event: RunEvent): boolean => event.type === 'trial.finished' && ++finished === stopAt;
+      const first = await simulate({ until, seed: stopAt });
+      expect(first.summary.status).toBe('interrupted');
+      const { entries, summary } = await simulate({
+        output: first.directory,
+        resume: `sim-${stopAt}`,
+        seed: stopAt,
+      });
+      expect(summary.status).toBe('completed');
+      const told = entries.flatMap((entry) =>
+        entry.type === 'told' ? [entry.record.trial_id as number] : [],
+      );
+      expect(told.sort((a, b) => a - b)).toEqual(Array.from({ length: told.length }, (_, i) => i));
+      expect(told.length).toBe(104);
+    }
+  });
+
+  test("a user's own engine and fields are simulated as well", async () => {
+    const field = { name: 'max_num_seqs', config_position: 'a.b', min: 1, max: 64, dtype: 'int', value: 8 };
+    const load = { name: 'CONCURRENCY', config_position: 'env', min: 1, max: 64, dtype: 'int', value: 8 };
+    const { summary, paths } = await simulate({
+      values: {
+        engine: 'script',
+        emulator: undefined,
+        script: { target_field: [field, load] },
+        simulate: { preset: 'small-16' },
+        n_particles: 4,
+        iters: 5,
+      },
+    });
+    expect(summary.engine).toBe('script');
+    expect(summary.best?.performance.generate_speed).toBeGreaterThan(0);
+    expect(existsSync(join(paths.best, 'launch.sh'))).toBe(true);
+  });
+});
