@@ -1,8 +1,7 @@
 import { settleAll } from './base/cancellation.ts';
 import type { Clock } from './base/clock.ts';
 import type { EventSink } from './base/events.ts';
-import { createRng } from './base/rng.ts';
-import { fromSeconds, ms, trialId } from './base/units.ts';
+import { trialId } from './base/units.ts';
 import { benchmarks } from './benchmarks/index.ts';
 import type { Settings, SettingsInput } from './config/settings.ts';
 import type { Registry } from './config/validate.ts';
@@ -13,19 +12,16 @@ import { SynchronousPso } from './core/pso/synchronous.ts';
 import { engines } from './engines/index.ts';
 import { finish } from './finish.ts';
 import { otherTables } from './engines/other-tables.ts';
-import { Evaluation } from './parallel/evaluation.ts';
-import { ParticleDispatcher } from './parallel/particle-dispatcher.ts';
 import type { Engine, LaunchPlan } from './parallel/ports.ts';
 import type { GroupRecord } from './parallel/records.ts';
-import type { GroupDependencies } from './parallel/group-dependencies.ts';
-import { ServiceGroup } from './parallel/service-group.ts';
-import { ServiceGroupPool } from './parallel/service-group-pool.ts';
+import type { ServiceGroup } from './parallel/service-group.ts';
 import type { Summary } from './report/summary.ts';
 import { discard, openRun } from './runs/open-run.ts';
 import type { FileRunStore, RunPaths } from './runs/run-store.ts';
 import { replay } from './study/replay.ts';
 import { tune as tuneStudy } from './study/tune.ts';
 import { version } from './base/version.ts';
+import { wireDispatcher, wireGroups, wireMonitor, type Wired } from './wiring.ts';
 import { worldOf, type World } from './world.ts';
 
 /** Every part, by name. */
@@ -59,41 +55,6 @@ export function createOptimizer({ space, search, seed }: Settings): Optimizer {
     : new PSOOptimizer({ ...common, particles, coefficients });
 }
 
-/** Whether two groups would write the same file on a shared file system or a shared host. */
-export function sharesPaths(settings: Settings): boolean {
-  return settings.parallel.service_groups.length > 1;
-}
-
-interface Wired {
-  readonly pool: ServiceGroupPool;
-  readonly groups: readonly ServiceGroup[];
-}
-
-function wireGroups({ settings, events }: StudyOptions, store: FileRunStore, world: World): Wired {
-  const { clock, connector, probe, http, runtime, engine } = world;
-  const dependencies: GroupDependencies = {
-    ...{ connector, probe, http, runtime, clock },
-    runId: store.runId,
-    logPatterns: engine.logPatterns,
-    engine: engine.name,
-    sharesPaths: sharesPaths(settings),
-    note: (text) => events.emit({ type: 'note', text }),
-  };
-  const groups = settings.parallel.service_groups.map((config) => new ServiceGroup(config, dependencies));
-  const pool = new ServiceGroupPool(groups, {
-    clock,
-    events,
-    fanOut: 32,
-    recoveryTimeout: fromSeconds(settings.recoveryTimeout),
-    onCircuit: (group_id, state, cause) => {
-      const entry = { type: 'circuit', at: clock.wallTime().toISOString(), group_id, state } as const;
-      // A journal that cannot be written fails the next append as well, which stops the run.
-      store.append({ ...entry, cause: cause?.message ?? null }).catch(() => undefined);
-    },
-  });
-  return { pool, groups };
-}
-
 /** Runs a study to its end, or until the signal; a summary is written either way. */
 export async function runStudy(options: StudyOptions, signal: AbortSignal): Promise<StudyOutcome> {
   const world = { ...worldOf(options.settings), ...options.world };
@@ -108,7 +69,7 @@ async function conduct(options: StudyOptions, world: World, signal: AbortSignal)
   let wired: Wired | undefined;
   try {
     await using closing = store;
-    wired = wireGroups(options, closing, world);
+    wired = wireGroups({ ...options, world, store: closing });
     try {
       await search(options, closing, wired, world, signal);
     } catch (caught) {
@@ -134,40 +95,14 @@ async function search(
   const { settings, events } = options;
   const { clock, engine } = world;
   await pool.setup(signal);
+  await using monitor = wireMonitor(settings, events, world, pool);
+  monitor.start();
   await refuseForeignServices(settings, engine, groups, signal);
   const optimizer = createOptimizer(settings);
   const progress = replay(store.entries, optimizer);
   await announce(options, store, groups, clock);
   await using benchmark = await world.createBenchmark();
-  const { parallel } = settings;
-  const evaluation = new Evaluation({
-    engine,
-    engineConfig: settings.engineConfig,
-    benchmark,
-    benchmarkConfig: settings.benchmarkConfig,
-    fitness: settings.fitness,
-    clock,
-    events,
-    store,
-    seed: settings.seed,
-    evaluationTimeout: fromSeconds(parallel.evaluation_timeout),
-    benchmarkRetries: 1,
-  });
-  const dispatcher = new ParticleDispatcher({
-    pool,
-    evaluation,
-    retry: {
-      maxRetries: parallel.retry_count,
-      initialDelay: fromSeconds(parallel.retry_delay),
-      maxDelay: ms(60_000),
-      exponentialBase: 2,
-      jitter: 0.1,
-    },
-    clock,
-    events,
-    store,
-    rng: createRng(settings.seed).fork('retries'),
-  });
+  const dispatcher = wireDispatcher({ settings, events, world, pool, store, benchmark });
   for (const record of progress.told) dispatcher.remember(record);
   const evaluations = settings.search.maxEvaluations;
   const confirmation = { ...settings.confirmation, slos: settings.fitness };

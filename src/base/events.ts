@@ -26,6 +26,7 @@ export type RunEvent =
       readonly circuit: 'closed' | 'open' | 'half_open';
     }
   | { readonly type: 'group.recovered'; readonly groupId: GroupId }
+  | { readonly type: 'group.checked'; readonly groupId: GroupId; readonly responseMs: number }
   | {
       readonly type: 'trial.started';
       readonly trialId: TrialId;

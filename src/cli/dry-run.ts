@@ -1,4 +1,4 @@
-import { sharesPaths } from '../compose.ts';
+import { sharesPaths } from '../wiring.ts';
 import { engineNamed } from '../engines/index.ts';
 import { need } from '../base/assert.ts';
 import { trialId } from '../base/units.ts';

@@ -7,10 +7,11 @@ export function openLog(file: string, level: string): Logger {
   return pino({ level }, pino.destination({ dest: file, mkdir: true, sync: true, mode: 0o600 }));
 }
 
+const details: readonly RunEvent['type'][] = ['trial.phase', 'group.checked'];
 const warnings: readonly RunEvent['type'][] = ['group.down', 'trial.retry', 'run.stopping'];
 
 export function logEvent(log: Logger, event: RunEvent): void {
   const safe = JSON.parse(JSON.stringify(event, redactSecrets)) as object;
-  const level = warnings.includes(event.type) ? 'warn' : event.type === 'trial.phase' ? 'debug' : 'info';
+  const level = warnings.includes(event.type) ? 'warn' : details.includes(event.type) ? 'debug' : 'info';
   log[level](safe, event.type);
 }

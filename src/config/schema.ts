@@ -69,6 +69,7 @@ export const parallelSchema = z.strictObject({
   retry_count: integer({ atLeast: 0 }).default(2),
   retry_delay: number({ atLeast: 0 }).default(10),
   recovery_timeout: seconds().default(300),
+  health_interval: seconds().default(30),
   defaults: z.strictObject({ ...groupKeys, ...nodeKeys }).default({}),
   service_groups: z.array(groupSchema, { error: 'a list of tables' }).default([]),
 });

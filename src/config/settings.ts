@@ -69,6 +69,8 @@ export interface Settings {
   readonly backup: boolean;
   /** How long to wait for a group to come back when all are down. */
   readonly recoveryTimeout: number;
+  /** Between two looks at idle groups. */
+  readonly healthInterval: number;
   /** A model in place of machines, on a virtual clock. */
   readonly simulation: Simulated | undefined;
   readonly acceptNewHostKeys: boolean;
@@ -195,6 +197,7 @@ export function resolveSettings(input: SettingsInput, registry: Registry): Setti
     seed: flags.seed ?? top.seed ?? 0,
     backup: flags.backup ?? false,
     recoveryTimeout: top.parallel.recovery_timeout,
+    healthInterval: top.parallel.health_interval,
     simulation: flags.simulate === true ? simulatedOf(top, engineConfig, parallel) : undefined,
     acceptNewHostKeys: flags.acceptNewHostKeys ?? false,
     notes,

@@ -1,9 +1,10 @@
 import pLimit, { type LimitFunction } from 'p-limit';
+import { never, settleAll } from '../base/cancellation.ts';
 import type { Clock } from '../base/clock.ts';
 import type { ModelEvalStateError } from '../base/errors.ts';
 import type { EventSink } from '../base/events.ts';
 import type { Rng } from '../base/rng.ts';
-import { ms, toSeconds, type GroupId, type Ms, type TrialId } from '../base/units.ts';
+import { ms, toSeconds, trialId, type GroupId, type Ms, type TrialId } from '../base/units.ts';
 import type { Suggestion } from '../core/pso/optimizer.ts';
 import { isConvicted, type NodeFailure } from '../core/resilience/conviction.ts';
 import { retryDelay, shouldRetry, type RetryPolicy } from '../core/resilience/retry-policy.ts';
@@ -12,6 +13,7 @@ import { paramsKey } from '../core/space/space.ts';
 import { errorRecord, type Attempt, type Evaluation } from './evaluation.ts';
 import type { RunStore } from './ports.ts';
 import type { FailedAttempt, TrialRecord, Verdict } from './records.ts';
+import { Tally, type DispatcherSummary } from './tally.ts';
 import type { ServiceGroupPool } from './service-group-pool.ts';
 
 export interface DispatcherOptions {
@@ -22,6 +24,8 @@ export interface DispatcherOptions {
   readonly events: EventSink;
   readonly store: RunStore;
   readonly rng: Rng;
+  /** Hears of every record of `evaluateParticles`. */
+  readonly resultCallback?: ((record: TrialRecord) => void | Promise<void>) | undefined;
 }
 
 interface Trial {
@@ -51,6 +55,7 @@ export class ParticleDispatcher {
   /** Where each configuration has been measured. */
   readonly #groups = new Map<string, Set<GroupId>>();
   readonly #scoredOn = new Map<GroupId, number>();
+  readonly #tally = new Tally();
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
@@ -67,6 +72,35 @@ export class ParticleDispatcher {
     if (record.group_id !== null) this.#noteGroup(record.params, record.group_id);
     if (record.reused_from !== null || record.verdict.kind === 'failed') return;
     this.#measured.set(paramsKey(record.params), Promise.resolve(record));
+  }
+
+  /**
+   * Measures configurations, as many at the same time as there are groups. The records come in the order of the
+   * particles; `resultCallback` hears of each as soon as it is known.
+   */
+  async evaluateParticles(
+    particles: readonly ServingParams[],
+    signal: AbortSignal = never,
+  ): Promise<TrialRecord[]> {
+    const { resultCallback } = this.#options;
+    const first = this.#tally.particles;
+    this.#tally.dispatched(particles.length);
+    const tell = async (record: TrialRecord): Promise<void> => resultCallback?.(record);
+    return settleAll(
+      particles.map(async (params, particle) => {
+        const id = trialId(first + particle);
+        const origin = 'initial' as const;
+        return this.evaluate(
+          { trialId: id, particle, generation: 0, position: [], params, origin },
+          tell,
+          signal,
+        );
+      }),
+    );
+  }
+
+  getSummary(): DispatcherSummary {
+    return this.#tally.summary(this.#options.pool);
   }
 
   /**
@@ -91,7 +125,9 @@ export class ParticleDispatcher {
     };
     if (suggestion.confirms !== undefined) return this.#untilVerdict(trial, told, signal);
     const key = paramsKey(suggestion.params);
-    const earlier = await this.#measured.get(key)?.catch(() => undefined);
+    // Without an await where there is nothing to wait for: the place must be taken before anybody asks again.
+    const known = this.#measured.get(key);
+    const earlier = known && (await known.catch(() => undefined));
     if (earlier !== undefined && earlier.verdict.kind !== 'failed') {
       const record = this.#record(trial, reuse(earlier));
       await told(record);
@@ -225,7 +261,7 @@ export class ParticleDispatcher {
 
   #record(trial: Trial, settled: Settled): TrialRecord {
     const { clock } = this.#options;
-    return {
+    const record: TrialRecord = {
       trial_id: trial.suggestion.trialId,
       params: trial.suggestion.params,
       confirms: trial.suggestion.confirms ?? null,
@@ -235,6 +271,8 @@ export class ParticleDispatcher {
       finished_at: clock.wallTime().toISOString(),
       duration_s: toSeconds(ms(clock.now() - trial.began)),
     };
+    this.#tally.told(record);
+    return record;
   }
 }
 

@@ -70,12 +70,21 @@ export class ServiceGroupPool implements AsyncDisposable {
     return this.#members.filter((member) => member.down === undefined).length;
   }
 
-  get changed(): Condition {
-    return this.#changed;
+  get groups(): readonly ServiceGroup[] {
+    return this.#members.map(({ group }) => group);
   }
 
-  circuits(): { groupId: GroupId; state: Circuit['state'] }[] {
-    return this.#members.map(({ group, breaker }) => ({ groupId: group.id, state: breaker.state }));
+  /** Groups that wait for a trial. */
+  idle(): ServiceGroup[] {
+    return this.#members.filter(({ busy, down }) => !busy && down === undefined).map(({ group }) => group);
+  }
+
+  isUsable(groupId: GroupId): boolean {
+    return this.#members.some(({ group, down }) => group.id === groupId && down === undefined);
+  }
+
+  get changed(): Condition {
+    return this.#changed;
   }
 
   /**
@@ -147,6 +156,16 @@ export class ServiceGroupPool implements AsyncDisposable {
     this.#changed.notify();
   }
 
+  /** Takes a group out that was found broken while no trial was on it. */
+  quarantine(groupId: GroupId, cause: ModelEvalStateError): void {
+    const member = this.#members.find(({ group, busy }) => group.id === groupId && !busy);
+    if (member === undefined || member.down !== undefined) return;
+    member.breaker.fail();
+    this.#quarantine(member, cause);
+    this.#show(member, cause);
+    this.#changed.notify();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort(new CommunicationError('The pool is closed'));
     await Promise.all(this.#repairs);
@@ -154,6 +173,11 @@ export class ServiceGroupPool implements AsyncDisposable {
   }
 
   #choose(avoid: ReadonlySet<GroupId>): Member | undefined {
+    // A connection that broke while nobody used it is known at once: no particle finds out.
+    for (const { group, busy, down } of this.#members) {
+      const { lost } = group;
+      if (!busy && down === undefined && lost !== undefined) this.quarantine(group.id, lost);
+    }
     const open = this.#members.filter(({ down, breaker }) => down === undefined && breaker.admits());
     const others = open.filter(({ group }) => !avoid.has(group.id));
     // A group that failed this trial gets it again only when there is no other one to wait for.

@@ -6,20 +6,23 @@ import {
   settleAll,
   type ChildController,
 } from '../base/cancellation.ts';
-import { CommunicationError, SimulatorStopError, type Blame } from '../base/errors.ts';
-import { fromSeconds, groupId, ms, type GroupId, type TrialId } from '../base/units.ts';
+import {
+  asOptimizerError,
+  CommunicationError,
+  SimulatorStopError,
+  type Blame,
+  type ModelEvalStateError,
+} from '../base/errors.ts';
+import { fromSeconds, groupId, ms, type GroupId, type Ms, type TrialId } from '../base/units.ts';
 import type { ServiceGroupConfig } from '../config/parallel-config.ts';
-import type { Executor, GroupTopology, LaunchPlan, RemoteProcess } from './ports.ts';
+import type { GroupTopology, LaunchPlan, RemoteProcess } from './ports.ts';
 import { watch, type RunningService, type WatchedProcess } from './running-service.ts';
 import type { GroupDependencies, StartContext } from './group-dependencies.ts';
 import { ServiceErrors, type Experience } from './service-errors.ts';
 import { commandTimeout, OwnedProcesses } from './owned-processes.ts';
 import { reached, untilHealthy, type StageContext } from './stages.ts';
+import { closeAll, connectNodes } from './connect-nodes.ts';
 import { topologyOf, type Node } from './topology.ts';
-
-async function closeAll(executors: readonly Executor[]): Promise<void> {
-  await Promise.all(executors.map(async (executor) => executor[Symbol.asyncDispose]()));
-}
 
 /** Machines that host one instance of the service at a time, reached through one executor each. */
 export class ServiceGroup implements AsyncDisposable {
@@ -55,22 +58,32 @@ export class ServiceGroup implements AsyncDisposable {
   async connect(signal: AbortSignal, options: { readonly retry: boolean }): Promise<void> {
     const kept = this.#nodes;
     this.#nodes = [];
-    let executors: Executor[] = [];
+    const nodes = await connectNodes(this.config.nodes, kept, this.#deps, { ...options, signal });
+    this.#owned.on(nodes);
     try {
-      executors = await this.#executors(kept, signal, options);
-      this.#nodes = await settleAll(
-        executors.map(async (executor, rank) => this.#inspect(executor, rank, signal)),
-      );
-      this.#owned.on(this.#nodes);
       await this.#owned.end(ms(0));
     } catch (error) {
-      this.#nodes = [];
-      await closeAll(executors);
+      await closeAll(nodes);
       throw error;
     }
+    this.#nodes = nodes;
     for (const { facts, executor } of this.#nodes) {
       if (facts.warning !== undefined) this.#deps.note(`${executor.host}: ${facts.warning}`);
     }
+  }
+
+  /** Why a node of it is out of reach, where its connection has ended. */
+  get lost(): ModelEvalStateError | undefined {
+    const signal = this.#nodes.find(({ executor }) => executor.lost.aborted)?.executor.lost;
+    return signal && asOptimizerError(signal.reason);
+  }
+
+  /** Whether every node answers. @throws CommunicationError, IPCTimeoutError */
+  async check(signal: AbortSignal, timeout: Ms): Promise<void> {
+    if (this.#nodes.length === 0) throw new CommunicationError(`Group ${this.id} is not connected`);
+    await settleAll(
+      this.#nodes.map(async ({ executor }) => executor.run({ argv: ['true'] }, { signal, timeout })),
+    );
   }
 
   topology(trialId: TrialId): GroupTopology {
@@ -102,31 +115,7 @@ export class ServiceGroup implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     const nodes = this.#nodes;
     this.#nodes = [];
-    await closeAll(nodes.map(({ executor }) => executor));
-  }
-
-  async #executors(
-    kept: readonly Node[],
-    signal: AbortSignal,
-    options: { readonly retry: boolean },
-  ): Promise<Executor[]> {
-    const usable = kept.filter(({ executor }) => !executor.lost.aborted);
-    const outcomes = await Promise.allSettled(
-      this.config.nodes.map(async (node) => {
-        const open = usable.find(({ executor }) => executor.host === node.host);
-        return open?.executor ?? (await this.#deps.connector.connect(node, signal, options));
-      }),
-    );
-    const failed = outcomes.find((outcome) => outcome.status === 'rejected');
-    const open = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []));
-    if (failed === undefined) return open;
-    await closeAll(open);
-    throw failed.reason;
-  }
-
-  async #inspect(executor: Executor, rank: number, signal: AbortSignal): Promise<Node> {
-    const node = need(this.config.nodes[rank], 'node');
-    return { executor, facts: await this.#deps.probe.inspect(executor, node, signal) };
+    await closeAll(nodes);
   }
 
   /** Something that answers before we start would be measured in our place. */

@@ -32,6 +32,19 @@ function finished(event: Finished): string {
   return `${head}${where}: ${metrics.join(', ')} – ${verdict}`;
 }
 
+function groupLine(
+  event: Extract<RunEvent, { type: 'group.ready' | 'group.down' | 'group.recovered' }>,
+): string {
+  switch (event.type) {
+    case 'group.ready':
+      return `group ${event.groupId} ready (${event.hosts.join(', ')}) in ${formatDuration(ms(event.seconds * 1000))}`;
+    case 'group.down':
+      return `group ${event.groupId} ${event.circuit === 'open' ? 'is quarantined (circuit open)' : 'is being repaired'}: ${event.reason}`;
+    case 'group.recovered':
+      return `group ${event.groupId} is back`;
+  }
+}
+
 /** One line for an event, or undefined where a line would be noise. */
 export function plainLine(event: RunEvent): string | undefined {
   switch (event.type) {
@@ -40,14 +53,13 @@ export function plainLine(event: RunEvent): string | undefined {
     case 'note':
       return `note: ${event.text}`;
     case 'group.ready':
-      return `group ${event.groupId} ready (${event.hosts.join(', ')}) in ${formatDuration(ms(event.seconds * 1000))}`;
     case 'group.down':
-      return `group ${event.groupId} ${event.circuit === 'open' ? 'is quarantined (circuit open)' : 'is being repaired'}: ${event.reason}`;
     case 'group.recovered':
-      return `group ${event.groupId} is back`;
+      return groupLine(event);
     case 'trial.started':
       return `trial ${event.trialId} on group ${event.groupId}: ${params(event.params)}`;
     case 'trial.phase':
+    case 'group.checked':
       return undefined;
     case 'trial.retry':
       return `trial ${event.trialId} failed on group ${event.groupId} and goes elsewhere in ${event.delaySeconds.toFixed(1)} s: ${event.reason}`;

@@ -36,7 +36,10 @@ export interface Finished {
 
 export interface ProjectOptions {
   readonly top?: string;
+  readonly particles?: number;
   readonly iters?: number;
+  /** Further keys of [parallel]. */
+  readonly parallel?: string;
   readonly defaults?: string;
   readonly env?: Readonly<Record<string, string | number>>;
   readonly builtin?: string;
@@ -78,12 +81,13 @@ export class Project implements AsyncDisposable {
     writeFileSync(
       join(this.directory, 'config.toml'),
       `engine = "script"
-n_particles = 4
+n_particles = ${options.particles ?? 4}
 iters = ${options.iters ?? 3}
 tpot_slo = 0.05
 ${top}
 [parallel]
 retry_delay = 0.1
+${options.parallel ?? ''}
 [parallel.defaults]
 start_script = "${this.directory}/start.sh"
 ${worker ? `worker_script = "${this.directory}/worker.sh"` : ''}
@@ -133,7 +137,12 @@ ${builtin}
     ];
   }
 
-  start(args: readonly string[] = this.args): { child: ChildProcess; done: Promise<Finished> } {
+  start(args: readonly string[] = this.args): {
+    child: ChildProcess;
+    done: Promise<Finished>;
+    /** What it has said on stdout so far. */
+    output: () => string;
+  } {
     const { user } = this.#cluster;
     const who =
       user === undefined
@@ -156,7 +165,7 @@ ${builtin}
         finish({ code, stdout, stderr });
       });
     });
-    return { child, done };
+    return { child, done, output: () => stdout };
   }
 
   async run(args: readonly string[] = this.args): Promise<Finished> {

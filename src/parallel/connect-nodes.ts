@@ -1,0 +1,39 @@
+import { settleAll } from '../base/cancellation.ts';
+import type { NodeConfig } from '../config/parallel-config.ts';
+import type { GroupDependencies } from './group-dependencies.ts';
+import type { Executor } from './ports.ts';
+import type { Node } from './topology.ts';
+
+export async function closeAll(nodes: readonly { readonly executor: Executor }[]): Promise<void> {
+  await Promise.all(nodes.map(async ({ executor }) => executor[Symbol.asyncDispose]()));
+}
+
+/** Connects what is not connected any more and looks around on every node. @throws with no connection left open */
+export async function connectNodes(
+  wanted: readonly NodeConfig[],
+  kept: readonly Node[],
+  { connector, probe }: Pick<GroupDependencies, 'connector' | 'probe'>,
+  { signal, retry }: { readonly signal: AbortSignal; readonly retry: boolean },
+): Promise<Node[]> {
+  const usable = kept.filter(({ executor }) => !executor.lost.aborted);
+  const outcomes = await Promise.allSettled(
+    wanted.map(async (node) => {
+      const open = usable.find(({ executor }) => executor.host === node.host);
+      return { node, executor: open?.executor ?? (await connector.connect(node, signal, { retry })) };
+    }),
+  );
+  const failed = outcomes.find((outcome) => outcome.status === 'rejected');
+  const open = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []));
+  try {
+    if (failed !== undefined) throw failed.reason;
+    return await settleAll(
+      open.map(async ({ node, executor }) => ({
+        executor,
+        facts: await probe.inspect(executor, node, signal),
+      })),
+    );
+  } catch (error) {
+    await closeAll(open);
+    throw error;
+  }
+}

@@ -1,0 +1,97 @@
+import type { EventSink } from './base/events.ts';
+import { createRng } from './base/rng.ts';
+import { fromSeconds, ms } from './base/units.ts';
+import type { Settings } from './config/settings.ts';
+import { Evaluation } from './parallel/evaluation.ts';
+import type { GroupDependencies } from './parallel/group-dependencies.ts';
+import { HealthMonitor } from './parallel/health-monitor.ts';
+import { ParticleDispatcher, type DispatcherOptions } from './parallel/particle-dispatcher.ts';
+import type { Benchmark, RunStore } from './parallel/ports.ts';
+import { ServiceGroup } from './parallel/service-group.ts';
+import { ServiceGroupPool } from './parallel/service-group-pool.ts';
+import type { World } from './world.ts';
+
+/** Settings and a world → the parts of floor 2. */
+
+export interface Wiring {
+  readonly settings: Settings;
+  readonly events: EventSink;
+  readonly world: World;
+  readonly store: RunStore;
+}
+
+/** Whether two groups would write the same file on a shared file system or a shared host. */
+export function sharesPaths(settings: Settings): boolean {
+  return settings.parallel.service_groups.length > 1;
+}
+
+export interface Wired {
+  readonly pool: ServiceGroupPool;
+  readonly groups: readonly ServiceGroup[];
+}
+
+/** The groups of the settings and the pool that hands them out. */
+export function wireGroups({ settings, events, world, store }: Wiring): Wired {
+  const { clock, connector, probe, http, runtime, engine } = world;
+  const dependencies: GroupDependencies = {
+    ...{ connector, probe, http, runtime, clock },
+    runId: store.runId,
+    logPatterns: engine.logPatterns,
+    engine: engine.name,
+    sharesPaths: sharesPaths(settings),
+    note: (text) => events.emit({ type: 'note', text }),
+  };
+  const groups = settings.parallel.service_groups.map((config) => new ServiceGroup(config, dependencies));
+  const pool = new ServiceGroupPool(groups, {
+    clock,
+    events,
+    fanOut: 32,
+    recoveryTimeout: fromSeconds(settings.recoveryTimeout),
+    onCircuit: (group_id, state, cause) => {
+      const entry = { type: 'circuit', at: clock.wallTime().toISOString(), group_id, state } as const;
+      // A journal that cannot be written fails the next append as well, which stops the run.
+      store.append({ ...entry, cause: cause?.message ?? null }).catch(() => undefined);
+    },
+  });
+  return { pool, groups };
+}
+
+/** Looks after the groups that nobody uses. */
+export function wireMonitor(
+  settings: Settings,
+  events: EventSink,
+  { clock }: World,
+  pool: ServiceGroupPool,
+): HealthMonitor {
+  const interval = fromSeconds(settings.healthInterval);
+  return new HealthMonitor(pool, { clock, events, interval, timeout: ms(10_000) });
+}
+
+/** Brings particles to the groups of a pool. */
+export function wireDispatcher(
+  wiring: Wiring & {
+    readonly pool: ServiceGroupPool;
+    readonly benchmark: Benchmark;
+    readonly resultCallback?: DispatcherOptions['resultCallback'];
+  },
+): ParticleDispatcher {
+  const { settings, events, world, store, pool, benchmark, resultCallback } = wiring;
+  const { clock, engine } = world;
+  const { parallel, engineConfig, benchmarkConfig, fitness, seed } = settings;
+  const evaluation = new Evaluation({
+    ...{ engine, engineConfig, benchmark, benchmarkConfig, fitness, clock, events, store, seed },
+    evaluationTimeout: fromSeconds(parallel.evaluation_timeout),
+    benchmarkRetries: 1,
+  });
+  return new ParticleDispatcher({
+    ...{ pool, evaluation, clock, events, store, resultCallback },
+    retry: {
+      maxRetries: parallel.retry_count,
+      initialDelay: fromSeconds(parallel.retry_delay),
+      maxDelay: ms(60_000),
+      exponentialBase: 2,
+      jitter: 0.1,
+    },
+    rng: createRng(seed).fork('retries'),
+  });
+}
