@@ -1,5 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { loadgen } from './loadgen.ts';
 import { makespan } from './makespan.ts';
 import { simulate } from './simulate.ts';
 
@@ -7,6 +8,7 @@ import { simulate } from './simulate.ts';
 const benches: Readonly<Record<string, (short: boolean) => Promise<readonly object[]>>> = {
   makespan,
   simulate,
+  loadgen,
 };
 
 function table(rows: readonly object[]): string {

@@ -4,13 +4,25 @@ import { never } from '../../src/base/cancellation.ts';
 import { systemClock } from '../../src/base/clock.ts';
 import { groupId, ms, trialId } from '../../src/base/units.ts';
 import { BuiltinBenchmark } from '../../src/benchmarks/builtin/builtin.ts';
+import type { LoadJob } from '../../src/benchmarks/builtin/load.ts';
+import { summarizeLoad } from '../../src/benchmarks/builtin/metrics.ts';
 import { builtinConfig } from '../../src/benchmarks/builtin/config.ts';
 
 const benchmark = new BuiltinBenchmark();
 afterAll(async () => benchmark[Symbol.asyncDispose]());
 
-async function measure(listener: RequestListener, table: object = {}, params: Record<string, number> = {}) {
-  const server = createServer(listener).listen(0, '127.0.0.1');
+async function measure(
+  listener: RequestListener,
+  table: object = {},
+  params: Record<string, number> = {},
+  metrics?: (read: number) => string,
+) {
+  let reads = 0;
+  const server = createServer((request, response) => {
+    if (request.method === 'POST') return listener(request, response);
+    response.statusCode = metrics === undefined || request.url !== '/metrics' ? 404 : 200;
+    return response.end(metrics?.(reads++) ?? 'no such path');
+  }).listen(0, '127.0.0.1');
   await new Promise((ready) => server.once('listening', ready));
   const { port } = server.address() as { port: number };
   const config = builtinConfig.parse({
@@ -136,5 +148,61 @@ describe('the built-in load generator', () => {
     const began = performance.now();
     await expect(measure(() => undefined, { timeout: 0.5 })).rejects.toMatchObject({ blame: 'load' });
     expect(performance.now() - began).toBeLessThan(3000);
+  });
+
+  test('several threads share the requests and the concurrency', async () => {
+    let [active, peak] = [0, 0];
+    const seen: string[] = [];
+    const counted = stream({ delayMs: 5, seen });
+    const listener: RequestListener = (request, response) => {
+      peak = Math.max(peak, ++active);
+      response.on('close', () => active--);
+      return counted(request, response);
+    };
+    const { performance, raw } = await measure(listener, { threads: 3, max_concurrency: 7, num_prompts: 40 });
+    const document = JSON.parse(raw.content) as Record<string, unknown>;
+    expect(document).toMatchObject({ completed: 40, generator: { threads: 3 }, total_output_tokens: 200 });
+    expect(performance.success_rate).toBe(1);
+    expect(new Set(seen).size).toBe(40);
+    expect(peak).toBeLessThanOrEqual(7);
+    expect(document['max_concurrent_requests']).toBe(7);
+  });
+
+  test("keeps what the engine's own metrics say of the measurement", async () => {
+    const metrics = (read: number): string =>
+      `# HELP x\nvllm:num_preemptions_total{engine="0"} ${3 + read * 4}\nvllm:num_preemptions_total{engine="1"} 1\n` +
+      `vllm:prefix_cache_queries_total ${100 + 50 * read}\nvllm:prefix_cache_hits_total ${10 + 5 * read}\n`;
+    const { raw } = await measure(stream(), {}, {}, metrics);
+    expect((JSON.parse(raw.content) as { server_metrics: object }).server_metrics).toEqual({
+      preemptions: 4,
+      prefix_cache_hit_ratio: 0.1,
+    });
+  });
+
+  test('a measurement by a generator that was late is marked', () => {
+    const job = { baseUrl: '', endpoint: 'chat', prompts: [{}], maxConcurrency: 1 } as unknown as LoadJob;
+    const outcome = {
+      ok: true,
+      ttftMs: 1,
+      e2elMs: 2,
+      itlsMs: [],
+      inputTokens: 1,
+      outputTokens: 2,
+      estimated: false,
+    } as const;
+    const load = {
+      model: 'm',
+      outcomes: [outcome],
+      beganMs: 0,
+      endedMs: 10,
+      peakConcurrency: 1,
+      loopDelayP99Ms: 25,
+    };
+    const about = { date: '', server: {}, threads: 1 };
+    const config = builtinConfig.parse({});
+    expect(summarizeLoad(job, config, load, about).flags).toEqual([
+      'distorted: the generator was 25 ms late (p99)',
+    ]);
+    expect(summarizeLoad(job, config, { ...load, loopDelayP99Ms: 15 }, about).flags).toEqual([]);
   });
 });

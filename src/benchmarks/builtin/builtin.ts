@@ -1,22 +1,14 @@
-import { existsSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
-import { Worker } from 'node:worker_threads';
-import { deferred } from '../../base/condition.ts';
+import { availableParallelism } from 'node:os';
 import { BenchmarkExecutionError, type Blame } from '../../base/errors.ts';
 import { createRng, type Rng } from '../../base/rng.ts';
 import type { ServingParams } from '../../core/space/field.ts';
 import type { Benchmark, BenchmarkContext, BenchmarkResult, BenchmarkTarget } from '../../parallel/ports.ts';
 import type { BuiltinConfig } from './config.ts';
-import type { LoadJob, LoadResult } from './load.ts';
-import { summarizeLoad } from './metrics.ts';
+import { UnusableTarget, type LoadJob, type LoadResult } from './load.ts';
+import { summarizeLoad, together } from './metrics.ts';
 import { makePrompts } from './prompts.ts';
-import type { FromWorker, ToWorker } from './worker.ts';
-
-/** Compiled code has its worker beside it; sources, as tests run them, use the compiled one. */
-function workerFile(): string {
-  const beside = fileURLToPath(new URL('./worker.js', import.meta.url));
-  return existsSync(beside) ? beside : beside.replace('/src/', '/dist/');
-}
+import { metricsBetween, readMetrics } from './server-metrics.ts';
+import { LoadThreads } from './threads.ts';
 
 function numberOf(params: ServingParams, ...names: string[]): number | undefined {
   const value = names.map((name) => params[name]).find((one) => one !== undefined);
@@ -78,23 +70,34 @@ function unusable(
   );
 }
 
-async function answerOf(worker: Worker, message: ToWorker): Promise<FromWorker> {
-  const answer = deferred<FromWorker>();
-  const onError = (error: Error): void => answer.reject(error);
-  const onExit = (code: number): void => answer.reject(new Error(`exit code ${code}`));
-  worker.on('message', answer.resolve).on('error', onError).on('exit', onExit);
-  worker.postMessage(message);
-  try {
-    return await answer.promise;
-  } finally {
-    worker.off('message', answer.resolve).off('error', onError).off('exit', onExit);
-  }
+/** Streams that one thread follows without being late itself. */
+const streamsPerThread = 64;
+
+function threadCount(config: BuiltinConfig): number {
+  const wanted = config.threads === 0 ? Math.ceil(config.max_concurrency / streamsPerThread) : config.threads;
+  const limit = config.threads === 0 ? Math.max(1, availableParallelism() - 1) : config.threads;
+  return Math.max(1, Math.min(wanted, limit, config.max_concurrency, config.num_prompts));
+}
+
+/** Every n-th request for every thread, and its share of the concurrency. */
+function jobsOf(whole: LoadJob, threads: number): LoadJob[] {
+  return Array.from({ length: threads }, (_, thread) => {
+    const mine = <T>(all: readonly T[]): T[] => all.filter((_one, index) => index % threads === thread);
+    const share = Math.floor(whole.maxConcurrency / threads);
+    return {
+      ...whole,
+      warmups: mine(whole.warmups),
+      prompts: mine(whole.prompts),
+      due: mine(whole.due),
+      maxConcurrency: share + (thread < whole.maxConcurrency % threads ? 1 : 0),
+    };
+  });
 }
 
 /** A load generator for OpenAI-compatible servers, on worker threads of its own. */
 export class BuiltinBenchmark implements Benchmark<BuiltinConfig> {
   readonly name = 'builtin';
-  readonly #idle: Worker[] = [];
+  readonly #threads = new LoadThreads();
 
   async run(
     config: BuiltinConfig,
@@ -116,39 +119,27 @@ export class BuiltinBenchmark implements Benchmark<BuiltinConfig> {
       // Its own limit strikes first, so that what came by then is still a measurement.
       timeoutMs: Math.min(load.timeout * 1000, context.timeout * 0.98),
     };
-    const answer = await this.#onWorker(job, context.signal);
-    if (answer.type === 'unusable') throw unusable(target, answer.message, answer.status, answer.code);
-    if (answer.type === 'failed') throw new BenchmarkExecutionError('builtin', answer.message);
-    if (!answer.result.outcomes.some((outcome) => outcome.ok)) throw nothingSucceeded(target, answer.result);
-    return summarizeLoad(job, load, answer.result, context.clock.wallTime().toISOString());
+    const { signal } = context;
+    let before: Awaited<ReturnType<typeof readMetrics>>;
+    let results: LoadResult[];
+    try {
+      results = await this.#threads.run(
+        jobsOf(job, threadCount(load)),
+        async () => void (before = await readMetrics(target.baseUrl, signal)),
+        signal,
+      );
+    } catch (error) {
+      if (error instanceof UnusableTarget) throw unusable(target, error.message, error.status, error.code);
+      throw error;
+    }
+    const server = before && metricsBetween(before, await readMetrics(target.baseUrl, signal));
+    const whole = together(results);
+    if (!whole.outcomes.some((outcome) => outcome.ok)) throw nothingSucceeded(target, whole);
+    const date = context.clock.wallTime().toISOString();
+    return summarizeLoad(job, load, whole, { date, server: server ?? {}, threads: results.length });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all(this.#idle.splice(0).map(async (worker) => worker.terminate()));
-  }
-
-  async #onWorker(job: LoadJob, signal: AbortSignal): Promise<FromWorker> {
-    signal.throwIfAborted();
-    const worker = this.#idle.pop() ?? new Worker(workerFile());
-    worker.ref();
-    const abort = (): void => worker.postMessage({ type: 'abort' } satisfies ToWorker);
-    signal.addEventListener('abort', abort, { once: true });
-    try {
-      const answer = await answerOf(worker, { type: 'run', job });
-      worker.unref();
-      this.#idle.push(worker);
-      signal.throwIfAborted();
-      return answer;
-    } catch (error) {
-      signal.throwIfAborted();
-      throw new BenchmarkExecutionError(
-        'builtin',
-        `its worker failed: ${(error as Error).message}`,
-        undefined,
-        { cause: error },
-      );
-    } finally {
-      signal.removeEventListener('abort', abort);
-    }
+    await this.#threads[Symbol.asyncDispose]();
   }
 }

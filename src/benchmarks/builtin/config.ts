@@ -26,5 +26,7 @@ export const builtinConfig = z.strictObject({
   dataset_path: text().default(''),
   timeout: seconds().default(600),
   ignore_eos: boolean().default(true),
+  /** 0: as many as the concurrency needs and the machine has. */
+  threads: integer({ atLeast: 0, atMost: 64 }).default(0),
 });
 export type BuiltinConfig = z.infer<typeof builtinConfig>;

@@ -1,10 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { setMaxListeners } from 'node:events';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { Pool } from 'undici';
 import type { Prompt } from './prompts.ts';
 import { completion, type Endpoint, type RequestOutcome } from './request.ts';
 
-/** One load as the worker gets it. Times are ms. */
+/** The load of one thread. Times are ms. */
 export interface LoadJob {
   readonly baseUrl: string;
   readonly endpoint: 'completions' | 'chat';
@@ -22,8 +23,12 @@ export interface LoadResult {
   readonly model: string;
   /** One a prompt, in order. */
   readonly outcomes: readonly RequestOutcome[];
-  readonly durationMs: number;
+  /** In ms since 1970, to the fraction: threads have the same. */
+  readonly beganMs: number;
+  readonly endedMs: number;
   readonly peakConcurrency: number;
+  /** How late this thread's event loop was, at the 99th percentile: what it measured may be as wrong. */
+  readonly loopDelayP99Ms: number;
 }
 
 /** What stands in the way of any request at all. */
@@ -55,15 +60,23 @@ async function firstModel(pool: Pool, basePath: string, signal: AbortSignal): Pr
   }
 }
 
+/** All that the load will need: setting connections up is not the engine's latency. */
+async function openConnections(pool: Pool, path: string, count: number, signal: AbortSignal): Promise<void> {
+  const one = async (): Promise<void> => {
+    const { body } = await pool.request({ path, method: 'GET', signal });
+    await body.dump();
+  };
+  await Promise.allSettled(Array.from({ length: count }, one)); // what fails here fails again, and is told then
+}
+
 async function runAll(
   prompts: readonly Prompt[],
   concurrency: number,
   due: readonly number[],
   one: (prompt: Prompt, due: number) => Promise<RequestOutcome>,
-  signal: AbortSignal,
+  { signal, began }: { readonly signal: AbortSignal; readonly began: number },
 ): Promise<{ outcomes: RequestOutcome[]; peak: number }> {
   const outcomes = new Array<RequestOutcome>(prompts.length);
-  const began = performance.now();
   let next = 0;
   let active = 0;
   let peak = 0;
@@ -86,11 +99,21 @@ async function runAll(
   return { outcomes, peak };
 }
 
+const sampleMs = 5;
+
+/** On the time line that all threads share. */
+const sharedNow = (): number => performance.timeOrigin + performance.now();
+
 /**
- * Warms up, then loads the target. Requests that the time limit or the signal cuts off are outcomes like others.
+ * Warms up, waits for the others (`ready` gives the moment to begin), then loads the target. Requests that the time
+ * limit or the signal cuts off are outcomes like others.
  * @throws UnusableTarget when there is no model to ask for
  */
-export async function generateLoad(job: LoadJob, signal: AbortSignal): Promise<LoadResult> {
+export async function generateLoad(
+  job: LoadJob,
+  ready: () => Promise<number>,
+  signal: AbortSignal,
+): Promise<LoadResult> {
   const base = new URL(job.baseUrl);
   const basePath = base.pathname.replace(/\/(v1\/?)?$/, '');
   const limit = new AbortController();
@@ -109,10 +132,27 @@ export async function generateLoad(job: LoadJob, signal: AbortSignal): Promise<L
     const endpoint: Endpoint = { pool, path, model, chat: job.endpoint === 'chat', ignoreEos: job.ignoreEos };
     const one = async (prompt: Prompt, due: number): Promise<RequestOutcome> =>
       completion(endpoint, prompt, due, both);
-    await runAll(job.warmups, job.maxConcurrency, [], one, both);
-    const began = performance.now();
-    const { outcomes, peak } = await runAll(job.prompts, job.maxConcurrency, job.due, one, both);
-    return { model, outcomes, durationMs: performance.now() - began, peakConcurrency: peak };
+    await openConnections(pool, `${basePath}/v1/models`, job.maxConcurrency, both);
+    const now = { signal: both, began: performance.now() };
+    await runAll(job.warmups, job.maxConcurrency, [], one, now);
+    const beganMs = Math.max(await ready(), sharedNow());
+    await delay(beganMs - sharedNow(), undefined, { signal: both }).catch(() => undefined);
+    const lateness = monitorEventLoopDelay({ resolution: sampleMs });
+    lateness.enable();
+    const began = beganMs - performance.timeOrigin;
+    const { outcomes, peak } = await runAll(job.prompts, job.maxConcurrency, job.due, one, {
+      signal: both,
+      began,
+    });
+    lateness.disable();
+    return {
+      model,
+      outcomes,
+      beganMs,
+      endedMs: sharedNow(),
+      peakConcurrency: peak,
+      loopDelayP99Ms: Math.max(0, lateness.percentile(99) / 1e6 - sampleMs),
+    };
   } finally {
     clearTimeout(timer);
     await pool.destroy();

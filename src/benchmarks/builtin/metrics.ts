@@ -1,52 +1,62 @@
-import { mean, quantileSorted, standardDeviation } from 'simple-statistics';
-import type { Percentiles } from '../../core/fitness/fitness.ts';
+import { distribution, percentilesOf, type Distribution } from '../../core/fitness/percentiles.ts';
 import type { BenchmarkResult, LatencyName } from '../../parallel/ports.ts';
 import type { BuiltinConfig } from './config.ts';
 import type { LoadJob, LoadResult } from './load.ts';
 import type { RequestOutcome } from './request.ts';
+import type { ServerMetrics } from './server-metrics.ts';
+
+/** A generator that is later than this measures itself. */
+const distortedAboveMs = 20;
 
 type Completed = Extract<RequestOutcome, { ok: true }>;
 type Failed = Extract<RequestOutcome, { ok: false }>;
-
-interface Summary extends Percentiles {
-  readonly std: number;
-}
-
-function summarize(values: readonly number[]): Summary | undefined {
-  if (values.length === 0) return undefined;
-  const sorted = [...values].sort((a, b) => a - b);
-  return {
-    mean: mean(sorted),
-    median: quantileSorted(sorted, 0.5),
-    std: standardDeviation(sorted),
-    p90: quantileSorted(sorted, 0.9),
-    p95: quantileSorted(sorted, 0.95),
-    p99: quantileSorted(sorted, 0.99),
-  };
-}
 
 /** TPOT of a request: the time after its first token, over the tokens after the first. */
 function tpot({ e2elMs, ttftMs, outputTokens }: Completed): number[] {
   return outputTokens > 1 ? [(e2elMs - ttftMs) / (outputTokens - 1)] : [];
 }
 
-function latencies(completed: readonly Completed[]): Partial<Record<LatencyName, Summary>> {
-  const all: [LatencyName, Summary | undefined][] = [
-    ['ttft_ms', summarize(completed.map(({ ttftMs }) => ttftMs))],
-    ['tpot_ms', summarize(completed.flatMap(tpot))],
-    ['itl_ms', summarize(completed.flatMap(({ itlsMs }) => [...itlsMs]))],
-    ['e2el_ms', summarize(completed.map(({ e2elMs }) => e2elMs))],
+function latencies(completed: readonly Completed[]): Partial<Record<LatencyName, Distribution>> {
+  const all: [LatencyName, Distribution | undefined][] = [
+    ['ttft_ms', distribution(completed.map(({ ttftMs }) => ttftMs))],
+    ['tpot_ms', distribution(completed.flatMap(tpot))],
+    ['itl_ms', distribution(completed.flatMap(({ itlsMs }) => [...itlsMs]))],
+    ['e2el_ms', distribution(completed.map(({ e2elMs }) => e2elMs))],
   ];
   return Object.fromEntries(all.filter(([, summary]) => summary !== undefined));
 }
 
 /** Field names of `vllm bench serve --save-result`: `mean_ttft_ms`, `p99_tpot_ms`, … */
-function flatNames(summaries: Partial<Record<LatencyName, Summary>>): Record<string, number> {
+function flatNames(summaries: Partial<Record<LatencyName, Distribution>>): Record<string, number> {
   return Object.fromEntries(
     Object.entries(summaries).flatMap(([name, summary]) =>
       Object.entries(summary).map(([statistic, value]) => [`${statistic}_${name}`, value as number]),
     ),
   );
+}
+
+/** The load of several threads as one. */
+export function together(results: readonly LoadResult[]): LoadResult {
+  const [first] = results;
+  return {
+    model: first?.model ?? '',
+    outcomes: results.flatMap(({ outcomes }) => outcomes),
+    beganMs: Math.min(...results.map(({ beganMs }) => beganMs)),
+    endedMs: Math.max(...results.map(({ endedMs }) => endedMs)),
+    peakConcurrency: sum(results.map(({ peakConcurrency }) => peakConcurrency)),
+    loopDelayP99Ms: Math.max(...results.map(({ loopDelayP99Ms }) => loopDelayP99Ms)),
+  };
+}
+
+/** What a reader of the numbers must know. */
+function flagsOf(completed: readonly Completed[], { loopDelayP99Ms }: LoadResult): string[] {
+  const late = loopDelayP99Ms > distortedAboveMs;
+  return [
+    ...(completed.some(({ estimated }) => estimated)
+      ? ['tokens counted from events: no usage reported']
+      : []),
+    ...(late ? [`distorted: the generator was ${loopDelayP99Ms.toFixed(0)} ms late (p99)`] : []),
+  ];
 }
 
 const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
@@ -61,16 +71,16 @@ export function summarizeLoad(
   job: LoadJob,
   config: BuiltinConfig,
   load: LoadResult,
-  date: string,
+  about: { readonly date: string; readonly server: ServerMetrics; readonly threads: number },
 ): BenchmarkResult {
   const completed = load.outcomes.filter((outcome): outcome is Completed => outcome.ok);
   const failed = load.outcomes.filter((outcome): outcome is Failed => !outcome.ok);
-  const duration = load.durationMs / 1000;
+  const duration = (load.endedMs - load.beganMs) / 1000;
   const outputTokens = sum(completed.map((one) => one.outputTokens));
   const inputTokens = sum(completed.map((one) => one.inputTokens));
   const stats = latencies(completed);
   const document = {
-    date,
+    date: about.date,
     endpoint_type: job.endpoint === 'chat' ? 'openai-chat' : 'openai',
     backend: 'optimizer-builtin',
     model_id: load.model,
@@ -90,6 +100,8 @@ export function summarizeLoad(
     total_token_throughput: (inputTokens + outputTokens) / duration,
     max_concurrent_requests: load.peakConcurrency,
     ...flatNames(stats),
+    generator: { threads: about.threads, event_loop_delay_p99_ms: load.loopDelayP99Ms },
+    server_metrics: about.server,
     errors: [...new Set(failed.map(({ message }) => message))].slice(0, 20),
   };
   return {
@@ -100,16 +112,9 @@ export function summarizeLoad(
       success_rate: completed.length / job.prompts.length,
       throughput: document.request_throughput,
     },
-    percentiles: Object.fromEntries(
-      Object.entries(stats).map(([name, { mean, median, p90, p95, p99 }]) => [
-        name,
-        { mean, median, p90, p95, p99 },
-      ]),
-    ),
+    percentiles: Object.fromEntries(Object.entries(stats).map(([name, one]) => [name, percentilesOf(one)])),
     numPrompts: job.prompts.length,
     raw: { name: 'benchmark.json', content: `${JSON.stringify(document, null, 2)}\n` },
-    flags: completed.some(({ estimated }) => estimated)
-      ? ['tokens counted from events: no usage reported']
-      : [],
+    flags: flagsOf(completed, load),
   };
 }

@@ -1,11 +1,18 @@
 import { parentPort } from 'node:worker_threads';
 import { need } from '../../base/assert.ts';
+import { deferred, type Deferred } from '../../base/condition.ts';
 import { generateLoad, UnusableTarget, type LoadJob, type LoadResult } from './load.ts';
 
 /** The load generator on a thread of its own: the controller's work cannot disturb its clock. */
 
-export type ToWorker = { readonly type: 'run'; readonly job: LoadJob } | { readonly type: 'abort' };
+export type ToWorker =
+  | { readonly type: 'run'; readonly job: LoadJob }
+  /** The measurement begins at this moment, in ms since 1970. */
+  | { readonly type: 'begin'; readonly atMs: number }
+  | { readonly type: 'abort' };
 export type FromWorker =
+  /** Warmed up. */
+  | { readonly type: 'ready' }
   | { readonly type: 'done'; readonly result: LoadResult }
   | {
       readonly type: 'unusable';
@@ -16,13 +23,19 @@ export type FromWorker =
   | { readonly type: 'failed'; readonly message: string };
 
 const port = need(parentPort, 'parent port');
-let running: AbortController | undefined;
+const send = (message: FromWorker): void => port.postMessage(message);
+let running: { readonly controller: AbortController; readonly begin: Deferred<number> } | undefined;
 
 async function run(job: LoadJob): Promise<FromWorker> {
   const controller = new AbortController();
-  running = controller;
+  const begin = deferred<number>();
+  running = { controller, begin };
+  const ready = async (): Promise<number> => {
+    send({ type: 'ready' });
+    return begin.promise;
+  };
   try {
-    return { type: 'done', result: await generateLoad(job, controller.signal) };
+    return { type: 'done', result: await generateLoad(job, ready, controller.signal) };
   } catch (error) {
     if (error instanceof UnusableTarget) {
       return { type: 'unusable', message: error.message, status: error.status, code: error.code };
@@ -37,6 +50,10 @@ async function run(job: LoadJob): Promise<FromWorker> {
 }
 
 port.on('message', (message: ToWorker) => {
-  if (message.type === 'abort') running?.abort(new Error('aborted'));
-  else void run(message.job).then((answer) => port.postMessage(answer));
+  if (message.type === 'run') void run(message.job).then(send);
+  else if (message.type === 'begin') running?.begin.resolve(message.atMs);
+  else {
+    running?.controller.abort(new Error('aborted'));
+    running?.begin.resolve(0);
+  }
 });

@@ -1,0 +1,101 @@
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { Worker } from 'node:worker_threads';
+import { settleAll } from '../../base/cancellation.ts';
+import { deferred } from '../../base/condition.ts';
+import { BenchmarkExecutionError } from '../../base/errors.ts';
+import { UnusableTarget, type LoadJob, type LoadResult } from './load.ts';
+import type { FromWorker, ToWorker } from './worker.ts';
+
+/** Compiled code has its worker beside it; sources, as tests run them, use the compiled one. */
+function workerFile(): string {
+  const beside = fileURLToPath(new URL('./worker.js', import.meta.url));
+  return existsSync(beside) ? beside : beside.replace('/src/', '/dist/');
+}
+
+/** A barrier before the measurement: every thread has warmed up before the first one begins. */
+export type BeforeStart = () => Promise<void>;
+
+async function answerOf(worker: Worker, wanted: readonly FromWorker['type'][]): Promise<FromWorker> {
+  const answer = deferred<FromWorker>();
+  const onMessage = (message: FromWorker): void => {
+    if (wanted.includes(message.type)) answer.resolve(message);
+  };
+  const onError = (error: Error): void => answer.reject(error);
+  const onExit = (code: number): void => answer.reject(new Error(`exit code ${code}`));
+  worker.on('message', onMessage).on('error', onError).on('exit', onExit);
+  try {
+    return await answer.promise;
+  } finally {
+    worker.off('message', onMessage).off('error', onError).off('exit', onExit);
+  }
+}
+
+const post = (worker: Worker, message: ToWorker): void => worker.postMessage(message);
+
+/** Threads that make load; kept for the next measurement. */
+export class LoadThreads implements AsyncDisposable {
+  readonly #idle: Worker[] = [];
+
+  /**
+   * One thread a job; all begin at the same moment.
+   * @throws UnusableTarget, BenchmarkExecutionError where a thread failed, the signal's reason
+   */
+  async run(jobs: readonly LoadJob[], beforeStart: BeforeStart, signal: AbortSignal): Promise<LoadResult[]> {
+    signal.throwIfAborted();
+    const workers = jobs.map(() => this.#idle.pop() ?? new Worker(workerFile()));
+    for (const worker of workers) worker.ref();
+    const abort = (): void => workers.forEach((worker) => post(worker, { type: 'abort' }));
+    signal.addEventListener('abort', abort, { once: true });
+    try {
+      const warm = workers.map(async (worker) => answerOf(worker, ['ready', 'unusable', 'failed']));
+      workers.forEach((worker, index) => post(worker, { type: 'run', job: jobs[index] as LoadJob }));
+      const failed = (await settleAll(warm)).filter(({ type }) => type !== 'ready');
+      if (failed[0] === undefined) await beforeStart();
+      else abort();
+      const done = workers.map(async (worker, index) =>
+        (await warm[index])?.type === 'ready' ? answerOf(worker, ['done', 'unusable', 'failed']) : undefined,
+      );
+      const atMs = performance.timeOrigin + performance.now() + 5;
+      for (const worker of workers) post(worker, { type: 'begin', atMs });
+      const answers = (await settleAll(done)).filter((answer) => answer !== undefined);
+      for (const worker of workers) this.#keep(worker);
+      signal.throwIfAborted();
+      return [...failed, ...answers].map(resultOf);
+    } catch (error) {
+      for (const worker of workers) void worker.terminate();
+      signal.throwIfAborted();
+      if (error instanceof UnusableTarget || error instanceof BenchmarkExecutionError) throw error;
+      throw new BenchmarkExecutionError(
+        'builtin',
+        `a thread of it failed: ${(error as Error).message}`,
+        undefined,
+        { cause: error },
+      );
+    } finally {
+      signal.removeEventListener('abort', abort);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#idle.splice(0).map(async (worker) => worker.terminate()));
+  }
+
+  #keep(worker: Worker): void {
+    worker.unref();
+    this.#idle.push(worker);
+  }
+}
+
+function resultOf(answer: FromWorker): LoadResult {
+  switch (answer.type) {
+    case 'done':
+      return answer.result;
+    case 'unusable':
+      throw new UnusableTarget(answer.message, answer);
+    case 'failed':
+      throw new BenchmarkExecutionError('builtin', answer.message);
+    case 'ready':
+      throw new BenchmarkExecutionError('builtin', 'a thread of it never began');
+  }
+}
