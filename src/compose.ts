@@ -104,7 +104,7 @@ async function search(
   await using benchmark = await world.createBenchmark();
   const dispatcher = wireDispatcher({ settings, events, world, pool, store, benchmark });
   for (const record of progress.told) dispatcher.remember(record);
-  const evaluations = settings.search.maxEvaluations;
+  const evaluations = plannedEvaluations(settings);
   const confirmation = { ...settings.confirmation, slos: settings.fitness };
   await tuneStudy(
     { optimizer, dispatcher, pool, store, events, clock, evaluations, confirmation, progress },
@@ -125,6 +125,11 @@ async function refuseForeignServices(
   await settleAll(
     connected.map(async (group) => group.refuseForeignService(plan(group), 'operator', signal)),
   );
+}
+
+/** The search's, and those that measure the baseline and the finalists again. */
+function plannedEvaluations({ search, confirmation: { runs, finalists } }: Settings): number {
+  return search.maxEvaluations + runs * (finalists + 1);
 }
 
 async function announce(
@@ -157,7 +162,7 @@ async function announce(
   events.emit({
     type: 'run.started',
     runId: store.runId,
-    evaluations: settings.search.maxEvaluations,
+    evaluations: plannedEvaluations(settings),
     groups: groups.length,
     resumed: resume !== undefined,
     directory: store.paths.directory,

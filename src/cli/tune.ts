@@ -3,6 +3,7 @@ import { runStudy } from '../compose.ts';
 import { EventBus } from '../base/events.ts';
 import { answerText } from '../report/text.ts';
 import { runToResume } from '../runs/catalog.ts';
+import { isLive, paintLive } from '../ui/live.ts';
 import { plainLine } from '../ui/plain.ts';
 import { printDryRun } from './dry-run.ts';
 import { loadSettings, type Loaded } from './load.ts';
@@ -17,16 +18,19 @@ function progressStream(options: CliOptions): NodeJS.WriteStream {
   return options.json === true || options.events === 'json' ? process.stderr : process.stdout;
 }
 
-function listen(events: EventBus, options: CliOptions): void {
+/** Shows what happens: a picture on a terminal, a line an event elsewhere, JSON where it was asked for. */
+function listen(events: EventBus, options: CliOptions): Disposable {
   const stream = progressStream(options);
-  if (options.quiet !== true && options.events !== 'json') {
+  if (options.events === 'json') {
+    events.subscribe((event) => process.stdout.write(`${JSON.stringify(event)}\n`));
+  } else if (options.quiet !== true) {
+    if (isLive(stream, process.env)) return paintLive(events, stream);
     events.subscribe((event) => {
       const line = plainLine(event);
       if (line !== undefined) stream.write(`${line}\n`);
     });
   }
-  if (options.events === 'json')
-    events.subscribe((event) => process.stdout.write(`${JSON.stringify(event)}\n`));
+  return { [Symbol.dispose]: () => undefined };
 }
 
 /** Runs a study, tells of it as the options say, and prints the answer. @returns the exit code */
@@ -37,7 +41,7 @@ export async function runAndTell(
   accompany: (events: EventBus) => void = () => undefined,
 ): Promise<number> {
   const events = new EventBus();
-  listen(events, options);
+  const view = listen(events, options);
   accompany(events);
   let log: Logger | undefined;
   events.subscribe((event) => {
@@ -56,7 +60,7 @@ export async function runAndTell(
   const { summary, paths, error } = await runStudy(
     { settings, input, events, resume, onDirectory },
     stop.signal,
-  );
+  ).finally(() => view[Symbol.dispose]());
   if (error !== undefined) log?.error({ err: error }, 'the run was stopped');
   const out = progressStream(options);
   if (summary.status === 'failed') process.stderr.write(errorText(error));

@@ -1,0 +1,42 @@
+import { createLogUpdate } from 'log-update';
+import type { EventBus } from '../base/events.ts';
+import { render, viewTime } from './render.ts';
+import { emptyView, reduce } from './view.ts';
+
+const framePause = 200;
+
+/** Whether a person looks at the stream who can be shown a picture that moves. */
+export function isLive(
+  stream: Pick<NodeJS.WriteStream, 'isTTY'>,
+  env: Readonly<Record<string, string | undefined>>,
+): boolean {
+  const set = (name: string): boolean => env[name] !== undefined && env[name] !== '' && env[name] !== '0';
+  return stream.isTTY && !set('CI') && !set('NO_COLOR') && env['TERM'] !== 'dumb';
+}
+
+/** Paints the run on a terminal while it goes on. Dispose to leave a clean screen. */
+export function paintLive(events: EventBus, stream: NodeJS.WriteStream): Disposable {
+  const log = createLogUpdate(stream);
+  let view = emptyView;
+  const paint = (): void =>
+    log(render(view, viewTime(), { columns: stream.columns || 80, rows: stream.rows || 24 }));
+  events.subscribe((event) => {
+    view = reduce(view, event, viewTime());
+  });
+  const timer = setInterval(paint, framePause);
+  // What was painted has been wrapped anew by then and cannot be found again: begin on a free screen.
+  const onResize = (): void => {
+    log.clear();
+    stream.write('\u001B[2J\u001B[H');
+    paint();
+  };
+  stream.on('resize', onResize);
+  return {
+    [Symbol.dispose]() {
+      clearInterval(timer);
+      stream.off('resize', onResize);
+      log.clear();
+      log.done();
+    },
+  };
+}
