@@ -9,6 +9,7 @@ import { fromSeconds } from '../src/base/units.ts';
 import { resolveSettings, type SettingsInput } from '../src/config/settings.ts';
 import { normal } from '../src/core/pso/draws.ts';
 import type { Benchmark } from '../src/parallel/ports.ts';
+import { listSchedule } from './list-schedule.ts';
 import { realSshd, type SshdCluster } from '../test/support/sshd.ts';
 
 /**
@@ -28,17 +29,6 @@ export interface Makespan {
   readonly overhead_ms: number;
   readonly connect_s: number;
   readonly utilization: number | null;
-}
-
-/** Each job goes to the machine that is free first. */
-function listSchedule(jobs: readonly number[], machines: number): { makespan: number; idleTail: number } {
-  const free = new Array<number>(machines).fill(0);
-  for (const job of jobs) {
-    const first = free.indexOf(Math.min(...free));
-    free[first] = (free[first] ?? 0) + job;
-  }
-  const makespan = Math.max(...free);
-  return { makespan, idleTail: free.reduce((sum, end) => sum + makespan - end, 0) };
 }
 
 function durations(count: number, seed: number | undefined): number[] {
@@ -153,5 +143,7 @@ export async function makespan(short: boolean): Promise<Makespan[]> {
   const seeds = short ? [undefined, 1] : [undefined, 1, 2, 3, 4, 5];
   const results: Makespan[] = [];
   for (const seed of seeds) results.push(await measure(cluster, 4, seed));
+  // Fewer groups take longer: the fixed case alone.
+  if (!short) for (const groups of [1, 2]) results.push(await measure(cluster, groups, undefined));
   return results;
 }

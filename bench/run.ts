@@ -2,6 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { loadgen } from './loadgen.ts';
 import { makespan } from './makespan.ts';
+import { schedule } from './schedule.ts';
 import { simulate } from './simulate.ts';
 
 /** `npm run bench [-- NAME] [--full]`: prints tables and writes bench/results/NAME.json. */
@@ -9,6 +10,7 @@ const benches: Readonly<Record<string, (short: boolean) => Promise<readonly obje
   makespan,
   simulate,
   loadgen,
+  schedule,
 };
 
 function table(rows: readonly object[]): string {

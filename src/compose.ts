@@ -1,5 +1,6 @@
 import { settleAll } from './base/cancellation.ts';
 import type { Clock } from './base/clock.ts';
+import { ConfigurationError } from './base/errors.ts';
 import type { EventSink } from './base/events.ts';
 import { trialId } from './base/units.ts';
 import { benchmarks } from './benchmarks/index.ts';
@@ -94,6 +95,10 @@ async function search(
 ): Promise<void> {
   const { settings, events } = options;
   const { clock, engine } = world;
+  // What can be found wrong without a machine is found before one is touched.
+  checkPlans(settings, engine, groups);
+  await using benchmark = await world.createBenchmark();
+  benchmark.check?.(settings.benchmarkConfig);
   await pool.setup(signal);
   await using monitor = wireMonitor(settings, events, world, pool);
   monitor.start();
@@ -101,7 +106,6 @@ async function search(
   const optimizer = createOptimizer(settings);
   const progress = replay(store.entries, optimizer);
   await announce(options, store, groups, clock);
-  await using benchmark = await world.createBenchmark();
   const dispatcher = wireDispatcher({ settings, events, world, pool, store, benchmark });
   for (const record of progress.told) dispatcher.remember(record);
   const evaluations = plannedEvaluations(settings);
@@ -110,6 +114,23 @@ async function search(
     { optimizer, dispatcher, pool, store, events, clock, evaluations, confirmation, progress },
     signal,
   );
+}
+
+/** @throws ConfigurationError where a group cannot be planned, or two would answer at the same place */
+function checkPlans(settings: Settings, engine: Engine, groups: readonly ServiceGroup[]): void {
+  const owners = new Map<string, number>();
+  for (const group of groups) {
+    const { probe } = engine.plan(settings.engineConfig, settings.space.current, group.topology(trialId(0)));
+    const other = owners.get(probe.url);
+    if (other !== undefined) {
+      throw new ConfigurationError(
+        `Groups ${other} and ${group.id} would both answer at ${probe.url}`,
+        {},
+        { remedy: 'Give each group on a host a port of its own in its health_check_url.' },
+      );
+    }
+    owners.set(probe.url, group.id);
+  }
 }
 
 /** Before anything is asked: a port that is taken now is for the user to free, not for a retry. */

@@ -1,7 +1,7 @@
 import { relative } from 'node:path';
 import writeFileAtomic from 'write-file-atomic';
 import type { Clock } from './base/clock.ts';
-import { asOptimizerError } from './base/errors.ts';
+import { asOptimizerError, ConfigurationError } from './base/errors.ts';
 import type { StudyOptions } from './compose.ts';
 import { engineNamed } from './engines/index.ts';
 import { errorRecord } from './parallel/evaluation.ts';
@@ -11,7 +11,6 @@ import type { ServiceGroup } from './parallel/service-group.ts';
 import { quote } from './remote/quote.ts';
 import { summarize, type Summary } from './report/summary.ts';
 import { writeBest } from './runs/best.ts';
-import { redacted } from './runs/open-run.ts';
 import type { FileRunStore, RunPaths } from './runs/run-store.ts';
 
 function statusOf(
@@ -19,7 +18,9 @@ function statusOf(
   hasBest: boolean,
   signal: AbortSignal,
 ): { status: RunStatus; exitCode: number } {
-  if (error !== undefined && !signal.aborted) return { status: 'failed', exitCode: 3 };
+  if (error !== undefined && !signal.aborted) {
+    return { status: 'failed', exitCode: error instanceof ConfigurationError ? 2 : 3 };
+  }
   if (signal.aborted) return { status: 'interrupted', exitCode: 130 };
   return hasBest ? { status: 'completed', exitCode: 0 } : { status: 'no_feasible', exitCode: 1 };
 }
@@ -39,7 +40,7 @@ async function keepBest(
     fields: space.fields,
     plan: engineNamed(engine).plan(engineConfig, best.params, group.topology(best.trial_id)),
     hosts: group.hosts,
-    document: redacted(input).document.values,
+    document: input.document.values,
     engine,
     quote,
   });

@@ -1,3 +1,4 @@
+export { connectGroups, tune, type ConnectedGroups, type LibraryOptions } from './library.ts';
 export { createOptimizer, registry, runStudy, type StudyOptions, type StudyOutcome } from './compose.ts';
 export * from './base/errors.ts';
 export { EventBus, type EventSink, type RunEvent } from './base/events.ts';
@@ -12,8 +13,10 @@ export { RandomSearch } from './core/pso/random.ts';
 export { SynchronousPso } from './core/pso/synchronous.ts';
 export { createSearchSpace, type SearchSpace } from './core/space/space.ts';
 export type { Field, ParamValue, ServingParams } from './core/space/field.ts';
-export { ParticleDispatcher } from './parallel/particle-dispatcher.ts';
+export { HealthMonitor, type GroupHealth, type HealthSummary } from './parallel/health-monitor.ts';
+export { ParticleDispatcher, type DispatcherOptions } from './parallel/particle-dispatcher.ts';
 export type * from './parallel/ports.ts';
+export type { DispatcherSummary } from './parallel/tally.ts';
 export { ServiceGroup } from './parallel/service-group.ts';
 export { ServiceGroupPool } from './parallel/service-group-pool.ts';
 export { LocalExecutor, RemoteExecutor } from './remote/remote-executor.ts';

@@ -3,6 +3,7 @@ import { asOptimizerError, ConfigurationError } from '../base/errors.ts';
 import { ms } from '../base/units.ts';
 import { controllerLives } from '../base/process-start.ts';
 import type { NodeConfig } from '../config/parallel-config.ts';
+import { parseCensus, type OwnedFound } from '../parallel/leftovers.ts';
 import type { Executor } from '../parallel/ports.ts';
 import { localConnector, sshConnector } from '../remote/remote-executor.ts';
 import { census, reaper, shell } from '../remote/scripts.ts';
@@ -17,38 +18,15 @@ export interface CleanOptions extends CliOptions {
   readonly force?: boolean;
 }
 
-interface Found {
-  readonly host: string;
-  readonly pid: number;
-  readonly run: string;
-  readonly group: string;
-  readonly token: string;
-  readonly controller: string;
-  readonly name: string;
-  /** One of a kind for a running machine: several hosts may lead to the same. */
-  readonly boot: string;
-}
-
-interface Row extends Found {
+interface Row extends OwnedFound {
   readonly outcome: string;
 }
 
 const timeout = ms(90_000);
 const grace = ms(10_000);
 
-function parse(host: string, stdout: string): Found[] {
-  return stdout
-    .split('\n')
-    .filter((line) => line.includes('|'))
-    .map((line) => {
-      const [pid = '', run = '', group = '', token = '', controller = '', name = '', boot = ''] =
-        line.split('|');
-      return { host, pid: Number(pid), run, group, token, controller, name, boot };
-    });
-}
-
 /** What would happen to a process that a run of ours left or has. */
-function verdict(found: Found, force: boolean): 'end' | 'live' | 'elsewhere' {
+function verdict(found: OwnedFound, force: boolean): 'end' | 'live' | 'elsewhere' {
   const lives = controllerLives(found.controller);
   if (force || lives === false) return 'end';
   return lives === true ? 'live' : 'elsewhere';
@@ -61,7 +39,7 @@ const words = {
 
 async function cleanNode(executor: Executor, options: CleanOptions, signal: AbortSignal): Promise<Row[]> {
   const { stdout } = await executor.run(shell(census, 'looking for processes'), { signal, timeout });
-  const found = parse(executor.host, stdout);
+  const found = parseCensus(executor.host, stdout);
   const ending = new Set(
     found.filter((one) => verdict(one, options.force === true) === 'end').map(({ token }) => token),
   );
@@ -101,14 +79,18 @@ function load(options: CleanOptions): Loaded {
   return loadHosts(options);
 }
 
-/** Cleaning needs hosts, not fields: an incomplete configuration is no obstacle. */
+/**
+ * Cleaning needs hosts, neither groups nor fields: every host of a list counts, and where nothing to tune is configured
+ * the engine that needs no configuration stands in.
+ */
 function loadHosts(options: CleanOptions): Loaded {
+  const flat = { ...options, nodesPerGroup: 1 };
   try {
-    return loadSettings(options);
+    return loadSettings(flat);
   } catch (error) {
     if (options.hostfile === undefined && options.nodeString === undefined) throw error;
     if (!(error instanceof ConfigurationError) || options.config !== undefined) throw error;
-    return loadSettings({ ...options, engine: 'none' });
+    return loadSettings({ ...flat, engine: 'emulator' });
   }
 }
 

@@ -76,6 +76,8 @@ function planAccident(cluster: EmulatedCluster, events: EventBus): void {
 export async function demo(options: CliOptions): Promise<number> {
   const began = performance.now();
   await using cluster = await startCluster(hostsInAll);
+  // Quitting at once (a second Ctrl-C) is pulling the plug of all of them.
+  process.once('exit', () => cluster.hosts.forEach((host) => host.kill()));
   const port = await freePort(need(cluster.hosts[0], 'host').address);
   const input = inputOf(cluster, port, options);
   const loaded = { input, settings: resolveSettings(input, registry) };

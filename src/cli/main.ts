@@ -1,10 +1,11 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
+import { ConfigurationError } from '../base/errors.ts';
 import { version } from '../base/version.ts';
 import { normalizeArgv } from './argv.ts';
 import type { CleanOptions } from './clean.ts';
 import { hostOptions, outputOptions, tuneOptions, type CliOptions } from './options.ts';
-import { exitCodes, printFailure } from './outcome.ts';
+import { exitCodes, failureDocument, printFailure } from './outcome.ts';
 
 const examples = `
 Examples:
@@ -18,6 +19,16 @@ Examples:
 
 Exit codes: 0 a configuration within the SLOs, 1 none, 2 usage or configuration,
             3 infrastructure, 130 interrupted.`;
+
+/** A subcommand's options, with those that stand before it: `optimizer --json resume` means `resume --json`. */
+function optionsOf(command: Command): CleanOptions {
+  const given = command.parent?.opts() ?? {};
+  const before = Object.entries(given).filter(
+    ([name]) =>
+      command.parent?.getOptionValueSource(name) === 'cli' && command.getOptionValueSource(name) !== 'cli',
+  );
+  return { ...command.opts<CleanOptions>(), ...Object.fromEntries(before) };
+}
 
 function program(finish: (code: number) => void): Command {
   const root = new Command('optimizer')
@@ -35,20 +46,24 @@ function program(finish: (code: number) => void): Command {
   outputOptions(root.command('resume'))
     .description('go on with a run from its journal')
     .argument('[run]', 'run id; without it the newest unfinished run')
-    .action(async (run: string | undefined, options: CliOptions) => {
-      finish(await (await import('./tune.ts')).resumeRun(run, options));
+    .action(async (run: string | undefined, _options: CliOptions, command: Command) => {
+      finish(await (await import('./tune.ts')).resumeRun(run, optionsOf(command)));
     });
   outputOptions(root.command('demo'))
     .description('the whole tool in a minute on an emulated cluster; needs nothing but this machine')
     .option('--seed <n>', 'seed of the search and of the load', Number)
-    .action(async (options: CliOptions) => finish(await (await import('./demo.ts')).demo(options)));
+    .action(async (_options: CliOptions, command: Command) => {
+      finish(await (await import('./demo.ts')).demo(optionsOf(command)));
+    });
   hostOptions(root.command('clean'))
     .description('end what dead runs of ours left on the nodes')
     .option('--output <dir>', 'result directory whose newest run names the hosts')
     .option('--dry-run', 'list, and end nothing')
     .option('--force', 'end live runs as well')
     .option('--json', 'print exactly one JSON document on stdout')
-    .action(async (options: CleanOptions) => finish(await (await import('./clean.ts')).clean(options)));
+    .action(async (_options: CleanOptions, command: Command) => {
+      finish(await (await import('./clean.ts')).clean(optionsOf(command)));
+    });
   return root;
 }
 
@@ -66,7 +81,13 @@ async function main(argv: readonly string[]): Promise<number> {
   try {
     await program((code) => (exitCode = code)).parseAsync(normalizeArgv(argv), { from: 'user' });
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : exitCodes.usage;
+    if (error instanceof CommanderError) {
+      if (error.exitCode === 0) return 0;
+      const message = error.message.replace(/^error: /, '');
+      const usage = new ConfigurationError(message, {}, { remedy: 'optimizer --help shows all options.' });
+      if (argv.includes('--json')) process.stdout.write(failureDocument(usage, exitCodes.usage));
+      return exitCodes.usage;
+    }
     return printFailure(error, exitCodes.infrastructure, argv.includes('--json'));
   }
   return exitCode;

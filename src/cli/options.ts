@@ -49,7 +49,11 @@ export function outputOptions(command: Command): Command {
     .option('--output <dir>', 'result directory (default: the key output, else ./result)')
     .option('--json', 'print exactly one JSON document on stdout')
     .option('--quiet', 'only the answer')
-    .addOption(new Option('--events <format>', 'stream one event a line on stdout').choices(['json']))
+    .addOption(
+      new Option('--events <format>', 'stream one event a line on stdout')
+        .choices(['json'])
+        .conflicts('json'),
+    )
     .addOption(
       new Option('--log-level <level>', 'detail of the log in the run directory')
         .choices(['trace', 'debug', 'info', 'warn', 'error'])

@@ -1,8 +1,11 @@
+import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { runStudy } from '../compose.ts';
+import { ConfigurationError } from '../base/errors.ts';
 import { EventBus } from '../base/events.ts';
 import { answerText } from '../report/text.ts';
 import { runToResume } from '../runs/catalog.ts';
+import { quote } from '../remote/quote.ts';
 import { isLive, paintLive } from '../ui/live.ts';
 import { plainLine } from '../ui/plain.ts';
 import { printDryRun } from './dry-run.ts';
@@ -70,10 +73,12 @@ export async function runAndTell(
       exists ? `${JSON.stringify(summary, null, 2)}\n` : failureDocument(error, summary.exit_code),
     );
   } else if (summary.evaluations.measured > 0 && options.events !== 'json') {
-    out.write(answerText(summary, settings.fitness, paths.directory));
+    out.write(answerText(summary, settings.fitness, (name) => quote(join(paths.directory, name))));
   }
   if (exists && (summary.status === 'interrupted' || summary.status === 'failed')) {
-    process.stderr.write(`go on with: optimizer resume ${summary.run_id} --output ${settings.output}\n`);
+    process.stderr.write(
+      `go on with: optimizer resume ${summary.run_id} --output ${quote(settings.output)}\n`,
+    );
   }
   return summary.exit_code;
 }
@@ -82,7 +87,14 @@ export async function runAndTell(
 export async function tune(options: CliOptions): Promise<number> {
   let loaded: Loaded;
   try {
-    if (options.loadBreakpoint === true) return await resumeRun(undefined, options);
+    if (options.loadBreakpoint === true) {
+      if (options.dryRun !== true) return await resumeRun(undefined, options);
+      const output = options.output ?? outputOf(options);
+      return printDryRun(
+        loadSavedSettings(output, await runToResume(output, undefined)),
+        options.json === true,
+      );
+    }
     loaded = loadSettings(options);
     if (options.dryRun === true) return printDryRun(loaded, options.json === true);
   } catch (error) {
@@ -117,6 +129,7 @@ async function guarded(work: () => Promise<number>, options: CliOptions): Promis
   try {
     return await work();
   } catch (error) {
-    return printFailure(error, exitCodes.infrastructure, options.json === true);
+    const code = error instanceof ConfigurationError ? exitCodes.usage : exitCodes.infrastructure;
+    return printFailure(error, code, options.json === true);
   }
 }

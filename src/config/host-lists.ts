@@ -21,6 +21,7 @@ function hostProblem(host: string): string | undefined {
     return `a host name: '${host}' could be a port or a count; give the port with --ssh-port or ssh_port`;
   }
   if (host.includes('@')) return 'a host name alone: give the user with --user or username';
+  if (/^\[[0-9a-f:.%]+\]$/i.test(host)) return undefined;
   return hostPattern.test(host) ? undefined : 'a host name or address, one a line';
 }
 

@@ -28,6 +28,11 @@ function deviceType(name: string | undefined): DeviceType | undefined {
   return name === 'gpu' || name === 'cuda' ? 'gpu' : 'npu';
 }
 
+/** `[::1]` and `::1` are the same host; brackets belong into URLs. */
+function withoutBrackets(host: string): string {
+  return host.replace(/^\[([0-9a-f:.%]+)\]$/i, '$1');
+}
+
 /** One machine of a group. */
 export class NodeConfig {
   readonly host: string;
@@ -52,7 +57,7 @@ export class NodeConfig {
       `Invalid SSH port: ${String(port)}`,
     );
     check(ids.length > 0, 'npu_ids', ids, 'npu_ids cannot be empty');
-    this.host = host;
+    this.host = withoutBrackets(host);
     this.ssh_port = port;
     this.npu_ids = ids;
     this.work_dir = options.work_dir ?? defaultWorkDir;
@@ -106,6 +111,8 @@ export class ServiceGroupConfig {
       master,
       `master_node_index (${master}) out of range for ${nodes.length} nodes`,
     );
+    const twice = nodes.find((node, index) => nodes.findIndex(({ host }) => host === node.host) !== index);
+    check(twice === undefined, 'nodes', twice?.host, 'each host of a group once');
     check(timeout > 0, 'health_check_timeout', timeout, 'health_check_timeout must be positive');
     this.group_id = options.group_id;
     this.nodes = [...nodes.slice(master, master + 1), ...nodes.slice(0, master), ...nodes.slice(master + 1)];

@@ -50,9 +50,10 @@ export function parallelOf(
         },
       );
     }
+    const devices = npus === undefined ? {} : { npu_ids: Array.from({ length: npus }, (_, id) => id) };
     const withFlags = groups.map((group) => ({
       ...group,
-      nodes: group.nodes.map((one) => ({ ...one, ...node })),
+      nodes: group.nodes.map((one) => ({ ...one, ...node, ...devices })),
     }));
     const table = { ...top.parallel, enabled: true, service_groups: withFlags } as TopLevel['parallel'];
     return { parallel: ParallelConfig.fromSettings(table), local: false };

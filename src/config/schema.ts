@@ -147,4 +147,12 @@ export const ignoredKeys = [
   'communication',
   'simulator_output',
   'service',
+  'sample_size',
+  'particles_time_out',
+  'slo_coefficient',
+  'mem_coefficient',
+  'max_fine_tune',
+  'scaling_coefficient',
+  'step_size',
+  'theory_guided_enable',
 ] as const;

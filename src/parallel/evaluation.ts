@@ -132,6 +132,7 @@ export class Evaluation {
       } catch (error) {
         signal.throwIfAborted();
         await this.#preferLastWord(service, signal);
+        await service.stillAnswers(signal);
         const again = error instanceof ModelEvalStateError && error.blame === 'benchmark';
         if (!again || repeat >= this.#deps.benchmarkRetries) throw error;
       }

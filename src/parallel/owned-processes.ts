@@ -1,8 +1,9 @@
 import { need } from '../base/assert.ts';
 import { childController, settleAll } from '../base/cancellation.ts';
-import { SimulatorStopError } from '../base/errors.ts';
+import { SimulatorStartError, SimulatorStopError } from '../base/errors.ts';
 import { ms, type GroupId, type Ms } from '../base/units.ts';
 import type { GroupDependencies, StartContext } from './group-dependencies.ts';
+import { isOrphan, parseCensus, type OwnedFound } from './leftovers.ts';
 import type { Owner, PlannedProcess } from './ports.ts';
 import type { WatchedProcess } from './running-service.ts';
 import type { Node } from './topology.ts';
@@ -22,10 +23,40 @@ export class OwnedProcesses {
     this.#deps = dependencies;
   }
 
-  /** The nodes were connected, perhaps again: an earlier session may have left something on any of them. */
-  on(nodes: readonly Node[]): void {
+  /**
+   * The nodes were connected, perhaps again: ends what an earlier session of this run left there.
+   * @throws SimulatorStartError, blame `operator`, where another run that is gone left something
+   */
+  async takeOver(nodes: readonly Node[], signal: AbortSignal): Promise<void> {
     this.#nodes = nodes;
-    for (const rank of nodes.keys()) this.#touched.add(rank);
+    const found = await settleAll(
+      nodes.map(async ({ executor }) => {
+        const options = { signal, timeout: commandTimeout };
+        const { stdout } = await executor.run(this.#deps.runtime.census(), options);
+        return parseCensus(executor.host, stdout);
+      }),
+    );
+    const orphans = found.flat().filter((one) => one.run !== this.#deps.runId && isOrphan(one));
+    if (orphans[0] !== undefined) throw this.#leftBehind(orphans[0], orphans);
+    for (const [rank, there] of found.entries()) {
+      const token = this.#deps.runtime.token(this.owner(rank));
+      if (there.some((one) => one.token === token)) this.#touched.add(rank);
+    }
+    await this.end(ms(0));
+  }
+
+  #leftBehind({ run, host }: OwnedFound, all: readonly OwnedFound[]): SimulatorStartError {
+    const names = all.map(({ pid, name }) => `${pid} ${name}`).join(', ');
+    return new SimulatorStartError(
+      this.#deps.engine,
+      `run ${run}, which is gone, left processes on ${host}: ${names}`,
+      undefined,
+      {
+        blame: 'operator',
+        remedy:
+          'Go on with that run (`optimizer resume`), or end them: `optimizer clean` with the same hosts.',
+      },
+    );
   }
 
   owner(rank: number): Owner {

@@ -99,6 +99,8 @@ export interface Runtime {
   reap(owner: Owner, grace: Ms, known: readonly string[]): Command;
   /** Prints how many processes of the owner are alive. */
   count(owner: Owner): Command;
+  /** Prints what any run has on the node, for `parseCensus`. */
+  census(): Command;
 }
 
 /** What is found out on a node once it is connected. */
@@ -211,6 +213,8 @@ export interface BenchmarkContext {
 
 export interface Benchmark<C = unknown> extends AsyncDisposable {
   readonly name: string;
+  /** Before any machine is touched. @throws ConfigurationError for a table that cannot be used */
+  check?(config: C): void;
   run(
     config: C,
     target: BenchmarkTarget,

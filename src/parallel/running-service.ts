@@ -8,6 +8,8 @@ export interface RunningService extends AsyncDisposable {
   /** Aborts with the reason when a process of the service, or a node, is lost. */
   readonly failed: AbortSignal;
   readonly logFile: string;
+  /** @throws SimulatorHealthCheckError when nothing answers at its probe any more */
+  stillAnswers(signal: AbortSignal): Promise<void>;
   /** Newest log lines of all nodes, for the trial's folder. */
   tail(): string;
 }

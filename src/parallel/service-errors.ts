@@ -66,6 +66,14 @@ export class ServiceErrors {
     );
   }
 
+  /** It was healthy, and then a benchmark found nobody there. */
+  diedUnderLoad(url: string, { groupProven }: Experience): ModelEvalStateError {
+    return new SimulatorHealthCheckError(this.#engine, url, undefined, {
+      blame: groupProven ? 'params' : 'node',
+      remedy: 'It was healthy and ended under load; see the service log of the trial.',
+    });
+  }
+
   portInUse(host: string, port: number, blame: Blame): ModelEvalStateError {
     return this.#start(
       `port ${port} of ${host} is in use by something that is not ours`,

@@ -21,8 +21,9 @@ import type { GroupDependencies, StartContext } from './group-dependencies.ts';
 import { ServiceErrors, type Experience } from './service-errors.ts';
 import { commandTimeout, OwnedProcesses } from './owned-processes.ts';
 import { reached, untilHealthy, type StageContext } from './stages.ts';
+import { placeOf, untilFree } from './place.ts';
 import { closeAll, connectNodes } from './connect-nodes.ts';
-import { topologyOf, type Node } from './topology.ts';
+import { topologyOf, type KnownNode, type Node } from './topology.ts';
 
 /** Machines that host one instance of the service at a time, reached through one executor each. */
 export class ServiceGroup implements AsyncDisposable {
@@ -32,6 +33,8 @@ export class ServiceGroup implements AsyncDisposable {
   readonly #errors: ServiceErrors;
   readonly #owned: OwnedProcesses;
   #nodes: Node[] = [];
+  /** The nodes as they were connected last: plans are made of this also when the connections are closed. */
+  #known: readonly KnownNode[] = [];
   #starts = 0;
   #proven = false;
 
@@ -59,14 +62,14 @@ export class ServiceGroup implements AsyncDisposable {
     const kept = this.#nodes;
     this.#nodes = [];
     const nodes = await connectNodes(this.config.nodes, kept, this.#deps, { ...options, signal });
-    this.#owned.on(nodes);
     try {
-      await this.#owned.end(ms(0));
+      await this.#owned.takeOver(nodes, signal);
     } catch (error) {
       await closeAll(nodes);
       throw error;
     }
     this.#nodes = nodes;
+    this.#known = nodes;
     for (const { facts, executor } of this.#nodes) {
       if (facts.warning !== undefined) this.#deps.note(`${executor.host}: ${facts.warning}`);
     }
@@ -88,7 +91,7 @@ export class ServiceGroup implements AsyncDisposable {
 
   topology(trialId: TrialId): GroupTopology {
     const { runId, sharesPaths } = this.#deps;
-    return topologyOf(this.config, { runId, trialId, start: this.#starts, sharesPaths }, this.#nodes);
+    return topologyOf(this.config, { runId, trialId, start: this.#starts, sharesPaths }, this.#known);
   }
 
   /**
@@ -120,9 +123,7 @@ export class ServiceGroup implements AsyncDisposable {
 
   /** Something that answers before we start would be measured in our place. */
   async refuseForeignService(plan: LaunchPlan, blame: Blame, signal: AbortSignal): Promise<void> {
-    const url = new URL(plan.probe.url);
-    const port = Number(url.port === '' ? (url.protocol === 'https:' ? 443 : 80) : url.port);
-    const host = url.hostname.replace(/^\[|\]$/g, '');
+    const { host, port } = placeOf(plan);
     if (await this.#deps.http.listens(host, port, signal)) throw this.#errors.portInUse(host, port, blame);
   }
 
@@ -217,6 +218,10 @@ export class ServiceGroup implements AsyncDisposable {
       target: plan.target,
       failed: child.signal,
       logFile: main.logFile,
+      stillAnswers: async (signal) => {
+        if ((await this.#deps.http.status(plan.probe.url, signal)) !== undefined) return;
+        throw this.#errors.diedUnderLoad(plan.probe.url, experience);
+      },
       tail: () =>
         started
           .map(({ host, process }) => `==> ${host} ${process.logFile}\n${process.tail.join('\n')}\n`)
@@ -252,6 +257,7 @@ export class ServiceGroup implements AsyncDisposable {
     try {
       await this.#askToStop(plan, limit.signal);
       await this.#owned.end(grace, started);
+      await untilFree(placeOf(plan), this.#deps, limit.signal);
     } finally {
       for (const { process } of started) process[Symbol.dispose]();
     }

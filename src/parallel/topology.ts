@@ -8,6 +8,9 @@ export interface Node {
   readonly facts: NodeFacts;
 }
 
+/** What stays known of a machine when its connection is closed. */
+export type KnownNode = Pick<Node, 'facts'> & { readonly executor: Pick<Executor, 'address'> };
+
 const portsPerGroup = 50;
 
 /** `path` with the group and rank in it, before its extension. */
@@ -23,7 +26,7 @@ function ownPath(path: string, group: number, rank: number, needed: boolean): st
 export function topologyOf(
   config: ServiceGroupConfig,
   run: { runId: string; trialId: TrialId; start: number; sharesPaths: boolean },
-  nodes?: readonly Node[],
+  nodes?: readonly KnownNode[],
 ): GroupTopology {
   const id = config.group_id;
   const slot = ((id % 250) + 250) % 250;

@@ -1,7 +1,7 @@
 import { hostname } from 'node:os';
 import type { Command, Owner, Runtime } from '../parallel/ports.ts';
 import { processStart } from '../base/process-start.ts';
-import { counter, reaper, shell } from './scripts.ts';
+import { census, counter, reaper, shell } from './scripts.ts';
 
 /** Ends with a dot, so that no token is the beginning of another one. */
 export function tokenOf({ runId, groupId, rank }: Owner): string {
@@ -23,5 +23,6 @@ export const hostRuntime: Runtime = {
     return { ...command, env };
   },
   reap: (owner, grace, known) => shell(reaper(tokenOf(owner), grace, known), 'ending owned processes'),
+  census: () => shell(census, 'looking for processes of runs'),
   count: (owner) => shell(counter(tokenOf(owner)), 'counting owned processes'),
 };

@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
-import { appendFileSync, mkdirSync, readFileSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { connect as connectTcp, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import ssh2, { type AuthenticationType, type Client, type ConnectConfig } from 'ssh2';
 import { abortable } from '../base/cancellation.ts';
 import { deferred } from '../base/condition.ts';
-import type { ModelEvalStateError } from '../base/errors.ts';
+import { ConfigurationError, type ModelEvalStateError } from '../base/errors.ts';
 import {
   entriesFor,
   hostLabel,
@@ -57,16 +57,53 @@ function algorithmsFor(known: readonly KnownHost[]): ConnectConfig['algorithms']
   };
 }
 
-/** The named key alone; else the agent first, then the key files. */
+/** The private key in a file, or why there is none. */
+function readKey(file: string): Buffer | ConfigurationError {
+  const unusable = (why: string, remedy: string): ConfigurationError =>
+    new ConfigurationError(`The identity file ${file} ${why}`, {}, { remedy });
+  let key: Buffer;
+  try {
+    key = readFileSync(file);
+  } catch (cause) {
+    return unusable(`cannot be read: ${(cause as Error).message}`, 'Check -i/--identity or identity_file.');
+  }
+  const parsed = ssh2.utils.parseKey(key);
+  if (!(parsed instanceof Error)) {
+    return parsed.isPrivateKey() ? key : unusable('is a public key', 'Give the private key, without .pub.');
+  }
+  return /passphrase|encrypted/i.test(parsed.message)
+    ? unusable('needs a passphrase', 'Add it to an agent with `ssh-add`, and leave -i out.')
+    : unusable(`is no private key: ${parsed.message}`, 'Give a private key in a format of OpenSSH.');
+}
+
+/** The named key alone; else the agent first, then the key files. @throws ConfigurationError for an unusable named key */
 function authentication(settings: SshSettings): unknown[] {
-  const { user: username, identityFiles, agent } = settings;
-  const keys = identityFiles.flatMap((file) => {
-    const key = readFileSync(file);
-    const parsed = ssh2.utils.parseKey(key);
-    return parsed instanceof Error ? [] : [{ type: 'publickey', username, key }];
-  });
+  const { user: username, identityFiles, identitiesOnly, agent } = settings;
+  const read = identityFiles.map(readKey);
+  const refused = read.find((key) => key instanceof ConfigurationError);
+  if (identitiesOnly && refused !== undefined) throw refused;
+  // Of the usual places some may be unusable: others may do.
+  const keys = read
+    .filter((key) => !(key instanceof ConfigurationError))
+    .map((key) => ({ type: 'publickey', username, key }));
   const agents = agent === undefined ? [] : [{ type: 'agent', username, agent }];
-  return settings.identitiesOnly && keys.length > 0 ? keys : [...agents, ...keys];
+  return identitiesOnly ? keys : [...agents, ...keys];
+}
+
+/** Adds a host's key to known_hosts, on a line of its own. @returns why that failed */
+function learnHostKey(file: string, entry: string): ModelEvalStateError | undefined {
+  try {
+    mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+    const torn = existsSync(file) && /[^\n]$/.test(readFileSync(file, 'utf8'));
+    appendFileSync(file, `${torn ? '\n' : ''}${entry}\n`, { mode: 0o600 });
+    return undefined;
+  } catch (cause) {
+    return new ConfigurationError(
+      `Cannot add a host key to ${file}: ${(cause as Error).message}`,
+      {},
+      { cause, remedy: 'Give a file that can be written with known_hosts_file, or add the key by hand.' },
+    );
+  }
 }
 
 /** An authenticated client. @throws CommunicationError; blame `operator` for a refused key and for host keys */
@@ -76,11 +113,11 @@ export async function connectClient(
   signal: AbortSignal,
 ): Promise<Client> {
   signal.throwIfAborted();
+  const authHandler = authentication(settings) as unknown as AuthenticationType[];
   const known = entriesFor(readKnownHosts(settings), [settings.host, settings.address], settings.port);
   const done = deferred<undefined>();
   const client = new ssh2.Client();
   let refused: ModelEvalStateError | undefined;
-  // The address may be written as [::1] in host lists and URLs.
   const sock: Socket = connectTcp({ host: settings.address, port: settings.port, noDelay: true });
   const fail = (error: Error): void => done.reject(refused ?? connectFailure(error, settings));
   const timer = setTimeout(
@@ -98,7 +135,7 @@ export async function connectClient(
     readyTimeout: options.connectTimeoutMs,
     ...keepAlive,
     ...(algorithms === undefined ? {} : { algorithms }),
-    authHandler: authentication(settings) as unknown as AuthenticationType[],
+    authHandler,
     hostVerifier: (key: Buffer) => {
       refused = checkHostKey(key, known, settings, options);
       return refused === undefined;
@@ -127,10 +164,8 @@ function checkHostKey(
   if (verdict.kind === 'known') return undefined;
   const [file] = settings.knownHostsFiles;
   if (verdict.kind === 'unknown' && options.acceptNewHostKeys && file !== undefined) {
-    mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
     const label = hostLabel(settings.address, settings.port);
-    appendFileSync(file, `${label} ${keyTypeOf(key)} ${key.toString('base64')}\n`, { mode: 0o600 });
-    return undefined;
+    return learnHostKey(file, `${label} ${keyTypeOf(key)} ${key.toString('base64')}`);
   }
   const digest = createHash('sha256').update(key).digest('base64').replace(/=+$/, '');
   return hostKeyFailure(verdict, settings, `${keyTypeOf(key)} SHA256:${digest}`);

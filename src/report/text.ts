@@ -1,6 +1,6 @@
-import { join } from 'node:path';
 import type { FitnessSettings } from '../core/fitness/fitness.ts';
 import { activeSlos, violations, type Slo } from '../core/fitness/slo.ts';
+import type { ParamValue } from '../core/space/field.ts';
 import type { Summary, TrialSummary } from './summary.ts';
 
 /** The answer at the end, for a terminal. */
@@ -10,6 +10,8 @@ interface Row {
   readonly baseline: string;
   readonly best: string;
   readonly slo: string;
+  /** How far the best is from its SLO. */
+  readonly spare: string;
 }
 
 const metrics = [
@@ -37,12 +39,27 @@ function sloVerdict(trial: TrialSummary | null, settings: FitnessSettings): stri
   return missed.length === 0 ? 'met' : `missed: ${missed.map(({ slo }) => slo).join(', ')}`;
 }
 
+/** The numbers to the right, the names to the left; columns that nobody fills are not there. */
 function table(rows: readonly Row[]): string[] {
-  const width = (pick: (row: Row) => string): number => Math.max(...rows.map((row) => pick(row).length));
-  const [a, b, c] = [width((row) => row.name), width((row) => row.baseline), width((row) => row.best)];
-  return rows.map((row) =>
-    `  ${row.name.padEnd(a)}  ${row.baseline.padStart(b)}  ${row.best.padStart(c)}  ${row.slo}`.trimEnd(),
-  );
+  const width = (column: keyof Row): number => Math.max(...rows.map((row) => row[column].length));
+  const columns = (['baseline', 'best', 'slo', 'spare'] as const).filter((column) => width(column) > 0);
+  return rows.map((row) => {
+    const cells = columns.map((column) => row[column].padStart(width(column)));
+    return `  ${[row.name.padEnd(width('name')), ...cells].join('  ')}`.trimEnd();
+  });
+}
+
+/** The share of an SLO that is left; with a minus where it is missed. */
+function spareCell(
+  metric: (typeof metrics)[number],
+  trial: TrialSummary | null,
+  slos: readonly Slo[],
+): string {
+  const slo = slos.find(({ name }) => name === metric.key);
+  const measured = trial?.performance[metric.key];
+  if (slo === undefined || measured === undefined || measured === null) return '';
+  const share = (slo.atLeast ? measured - slo.limit : slo.limit - measured) / slo.limit;
+  return `${(100 * share).toFixed(0)} %`.replace('-0 ', '0 ');
 }
 
 function comparison(summary: Summary, settings: FitnessSettings): string[] {
@@ -55,16 +72,27 @@ function comparison(summary: Summary, settings: FitnessSettings): string[] {
       baseline: 'baseline',
       best: summary.best === null ? 'closest' : 'best',
       slo: slos.length === 0 ? '' : 'SLO',
+      spare: slos.length === 0 ? '' : 'to spare',
     },
     ...metrics.map((metric) => ({
       name: metric.name,
       baseline: cell(baseline?.performance[metric.key], metric),
       best: cell(shown?.performance[metric.key], metric),
       slo: sloCell(metric, slos),
+      spare: spareCell(metric, shown, slos),
     })),
-    { name: 'SLOs', baseline: sloVerdict(baseline, settings), best: sloVerdict(shown, settings), slo: '' },
+    {
+      name: 'SLOs',
+      baseline: sloVerdict(baseline, settings),
+      best: sloVerdict(shown, settings),
+      slo: '',
+      spare: '',
+    },
   ]);
 }
+
+const valueCell = (value: ParamValue | undefined): string =>
+  typeof value === 'number' ? String(Number(value.toPrecision(6))) : String(value);
 
 function parameters(summary: Summary): string[] {
   const shown = summary.best ?? summary.closest;
@@ -74,8 +102,8 @@ function parameters(summary: Summary): string[] {
   return names.map((name) => {
     const before = summary.baseline?.params[name];
     const now = shown.params[name];
-    const change = before === undefined || before === now ? '' : `   (baseline ${String(before)})`;
-    return `  ${name.padEnd(width)}  ${String(now)}${change}`;
+    const change = before === undefined || before === now ? '' : `   (baseline ${valueCell(before)})`;
+    return `  ${name.padEnd(width)}  ${valueCell(now)}${change}`;
   });
 }
 
@@ -106,9 +134,13 @@ function tally({ evaluations: e, utilization }: Summary): string {
   return `Evaluations: ${parts.join(', ')}${busy}.`;
 }
 
-export function answerText(summary: Summary, settings: FitnessSettings, directory: string): string {
+/** @param file the words to copy for an artifact of the run */
+export function answerText(
+  summary: Summary,
+  settings: FitnessSettings,
+  file: (name: string) => string,
+): string {
   const launch = summary.artifacts['best_launch'];
-  const file = (name: string): string => join(directory, name);
   return [
     '',
     headline(summary),
@@ -120,7 +152,9 @@ export function answerText(summary: Summary, settings: FitnessSettings, director
     tally(summary),
     ...(launch === undefined
       ? []
-      : [`Launch:   sh ${file(launch)}   (configuration: ${file('best/config.json')})`]),
+      : [
+          `Launch:   sh ${file(launch)} RANK   (RANK 0 is the master; configuration: ${file('best/config.json')})`,
+        ]),
     `Results:  ${file('summary.json')}`,
     `Table:    ${file(summary.artifacts['csv'] ?? '')}`,
     '',

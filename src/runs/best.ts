@@ -2,6 +2,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import TOML from '@iarna/toml';
 import writeFileAtomic from 'write-file-atomic';
+import { redactSecrets } from '../base/redact.ts';
 import type { Field, ServingParams } from '../core/space/field.ts';
 import { valueText } from '../core/space/format.ts';
 import type { LaunchPlan } from '../parallel/ports.ts';
@@ -17,20 +18,43 @@ export interface BestFiles {
   readonly quote: (word: string) => string;
 }
 
-/** A start script for every node, in the order of the plan. */
+/** `NAME=value`; what looks like a secret is taken from the environment of who starts it. */
+function assignment([name, value]: [string, string], quote: (word: string) => string): string {
+  return redactSecrets(name, value) === value ? `${name}=${quote(value)}` : `${name}="\${${name}:?}"`;
+}
+
+/** A script that starts what the plan starts on one node; its argument is the node's rank. */
 export function launchScript({ plan, hosts, quote }: Pick<BestFiles, 'plan' | 'hosts' | 'quote'>): string {
-  const files = plan.files.map(
-    ({ rank, path }) => `# config.json → ${path} on ${hosts[rank] ?? `node ${rank}`}\n`,
-  );
-  const steps = plan.stages.flatMap(({ processes }) =>
-    processes.map(({ rank, role, command }) => {
+  const ranks = [
+    ...new Set(plan.stages.flatMap(({ processes }) => processes.map(({ rank }) => rank))),
+  ].sort();
+  const host = (rank: number): string => hosts[rank] ?? `node ${rank}`;
+  const cases = ranks.map((rank) => {
+    const files = plan.files
+      .filter((file) => file.rank === rank)
+      .map(
+        ({ path, content }) =>
+          `  mkdir -p "$(dirname ${quote(path)})"\n  cat >${quote(path)} <<'CONFIGURATION'\n${content.trimEnd()}\nCONFIGURATION\n`,
+      );
+    const processes = plan.stages.flatMap((stage) => stage.processes.filter((one) => one.rank === rank));
+    const starts = processes.map(({ role, command }, index) => {
       const env = Object.entries(command.env ?? {}).filter(([name]) => !name.startsWith('OPTIMIZER_'));
-      const words = [...env.map(([name, value]) => `${name}=${quote(value)}`), ...command.argv.map(quote)];
-      const cd = command.cwd === undefined ? '' : `cd ${quote(command.cwd)} && `;
-      return `# ${role} on ${hosts[rank] ?? `node ${rank}`}\n${cd}env ${words.join(' ')}\n`;
-    }),
+      const words = [...env.map((pair) => assignment(pair, quote)), ...command.argv.map(quote)];
+      const cd = command.cwd === undefined ? '' : `  cd ${quote(command.cwd)} || exit\n`;
+      return `  # ${role}\n${cd}  ${index === processes.length - 1 ? 'exec ' : ''}env ${words.join(' ')}\n`;
+    });
+    return `${rank}) # ${host(rank)}\n${files.join('')}${starts.join('')}  ;;\n`;
+  });
+  const order = plan.stages.flatMap(({ processes }) =>
+    processes.map(({ rank }) => `#   on ${host(rank)}: sh launch.sh ${rank}\n`),
   );
-  return `#!/bin/sh\n# How the recommended configuration is started, node by node.\n${files.join('')}${steps.join('')}# healthy when ${plan.probe.url} answers ${plan.probe.expectStatus}\n`;
+  return `#!/bin/sh
+# Starts the recommended configuration on one node; without an argument, on the master. In this order:
+${order.join('')}# Healthy when ${plan.probe.url} answers ${plan.probe.expectStatus}.
+case \${1:-0} in
+${cases.join('')}*) echo "there is no rank $1" >&2; exit 2 ;;
+esac
+`;
 }
 
 /** The user's configuration with the recommended values as the present ones. */
@@ -39,7 +63,11 @@ function tunedDocument({ document, engine, params }: BestFiles): string {
   const fields = table?.target_field?.map((field) => ({ ...field, value: params[field.name] }));
   const tuned =
     fields === undefined ? document : { ...document, [engine]: { ...table, target_field: fields } };
-  return TOML.stringify(JSON.parse(JSON.stringify(tuned)) as TOML.JsonMap);
+  // A secret is left out: whoever starts from this file has it in the environment, or adds it.
+  const shown = JSON.parse(
+    JSON.stringify(tuned, (key, value: unknown) => (redactSecrets(key, value) === value ? value : undefined)),
+  ) as TOML.JsonMap;
+  return TOML.stringify(shown);
 }
 
 /** Writes config.json, env, launch.sh and config.toml of the recommendation; the names relative to the run. */

@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { rmSync } from 'node:fs';
-import { join, relative } from 'node:path';
+import { accessSync, constants, existsSync, mkdirSync, rmSync, statSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
 import writeFileAtomic from 'write-file-atomic';
+import { ConfigurationError } from '../base/errors.ts';
 import { redactSecrets } from '../base/redact.ts';
 import type { Settings, SettingsInput } from '../config/settings.ts';
 import { version } from '../base/version.ts';
@@ -25,12 +26,38 @@ export function redacted(input: SettingsInput): SettingsInput {
   ) as SettingsInput;
 }
 
+/** Step by step: made all at once in a place like /proc, Node never comes back. */
+function makeDirectory(path: string): void {
+  if (existsSync(path)) return;
+  makeDirectory(dirname(path));
+  mkdirSync(path, { mode: 0o750 });
+}
+
+/** @throws ConfigurationError where results cannot be kept */
+function prepareOutput(output: string): void {
+  try {
+    makeDirectory(resolve(output));
+    accessSync(output, constants.W_OK | constants.X_OK);
+    if (!statSync(output).isDirectory()) throw new Error('it is a file');
+  } catch (cause) {
+    throw new ConfigurationError(
+      `Results cannot be kept in ${output}: ${(cause as Error).message}`,
+      {},
+      {
+        cause,
+        remedy: 'Give another directory with --output, or mend its owner, permissions or free space.',
+      },
+    );
+  }
+}
+
 /** A new run in the result directory, or an earlier one to go on with. */
 export async function openRun(
   { settings, input }: { readonly settings: Settings; readonly input: SettingsInput },
   resume: string | undefined,
   now: Date,
 ): Promise<FileRunStore> {
+  if (resume === undefined) prepareOutput(settings.output);
   const durable = settings.simulation === undefined;
   const storeOptions = { fields: settings.space.fields, backups: settings.backup, durable };
   if (resume !== undefined) {

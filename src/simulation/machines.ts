@@ -79,6 +79,7 @@ export class SimulatedMachines implements Connector, NodeProbe, HttpProbe {
     wrap: (command) => command,
     reap: (owner) => ({ argv: ['end', this.runtime.token(owner)] }),
     count: (owner) => ({ argv: ['count', this.runtime.token(owner)] }),
+    census: () => ({ argv: ['census'] }),
   };
 
   async connect(node: { readonly host: string }, signal: AbortSignal): Promise<Executor> {

@@ -16,6 +16,7 @@ async function measure(
   table: object = {},
   params: Record<string, number> = {},
   metrics?: (read: number) => string,
+  signal = never,
 ) {
   let reads = 0;
   const server = createServer((request, response) => {
@@ -34,7 +35,7 @@ async function measure(
     ...table,
   });
   const context = {
-    signal: never,
+    signal,
     clock: systemClock,
     events: { emit: () => undefined },
     trialId: trialId(0),
@@ -148,6 +149,22 @@ describe('the built-in load generator', () => {
     const began = performance.now();
     await expect(measure(() => undefined, { timeout: 0.5 })).rejects.toMatchObject({ blame: 'load' });
     expect(performance.now() - began).toBeLessThan(3000);
+  });
+
+  test('after a measurement that was cut off, and after one that failed, the next one works', async () => {
+    const stop = new AbortController();
+    const cut = measure(
+      stream({ delayMs: 50 }),
+      { num_prompts: 200, threads: 2 },
+      {},
+      undefined,
+      stop.signal,
+    );
+    setTimeout(() => stop.abort(new Error('enough')), 300);
+    await expect(cut).rejects.toThrow('enough');
+    await expect(measure((_request, response) => void response.writeHead(404).end())).rejects.toThrow(/404/);
+    const { performance } = await measure(stream(), { threads: 2 });
+    expect(performance.success_rate).toBe(1);
   });
 
   test('several threads share the requests and the concurrency', async () => {

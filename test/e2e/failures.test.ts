@@ -123,4 +123,47 @@ describe.skipIf(!realSshd.available)('kill -9 of the optimizer', () => {
       expect(project.rows()).toHaveLength(12);
     },
   );
+
+  test('a new run refuses to start beside what is left, and `clean` ends it', async () => {
+    await using project = new Project(cluster, { env: { FAKE_START_MS: 40, FAKE_TPOT_MS: 20 } });
+    const { child, done } = project.start();
+    await waitFor(() => project.witnesses().length >= 2, 'two starts');
+    child.kill('SIGKILL');
+    await done;
+    const left = project.left();
+    expect(left.length).toBeGreaterThan(0);
+    const { code, stderr } = await project.run();
+    expect(code).toBe(3);
+    expect(stderr).toMatch(/run \d+-[0-9a-f]+, which is gone, left processes on 127\./);
+    expect(stderr).toMatch(/optimizer clean/);
+    expect(project.left()).toEqual(left);
+    // As somebody who has nothing but the list of hosts would.
+    const hosts = ['--hostfile', 'hosts.txt', ...project.args.slice(3, 7), '--accept-new-host-keys'];
+    const cleaned = await project.run(['clean', ...hosts, '-c', 'config.toml']);
+    expect(cleaned).toMatchObject({ code: 0, stdout: expect.stringMatching(/ended/) as string });
+    expect(project.left()).toEqual([]);
+  });
+});
+
+describe.skipIf(!realSshd.available)('a service that crashes under load', () => {
+  let cluster: SshdCluster;
+  beforeAll(async () => {
+    cluster = await realSshd.start(4);
+  });
+  afterAll(async () => cluster[Symbol.asyncDispose]());
+
+  test('is the fault of its configuration, also where a script started it and another one stops it', async () => {
+    await using project = new Project(cluster, {
+      env: { FAKE_CRASH_ABOVE: 40 },
+      defaults: 'stop_script = "/bin/true"',
+      forks: true,
+    });
+    const { code, stderr } = await project.run([...project.args, '--quiet']);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    const crashed = project.rows().filter((row) => Number(row['MAX_NUM_SEQS']) > 40);
+    expect(crashed.length).toBeGreaterThan(0);
+    for (const row of crashed) expect(row['error']).not.toBe('');
+    expect(project.summary().best?.params['MAX_NUM_SEQS']).toBeLessThanOrEqual(40);
+    expect(project.left()).toEqual([]);
+  });
 });

@@ -21,7 +21,57 @@ const swap = (args: readonly string[], from: string, to: string): string[] =>
   args.map((word) => (word === from ? to : word));
 const file = (project: Project, name: string): string => join(project.directory, name);
 
+/** Another line in the place of one of config.toml. */
+const rewrite =
+  (from: RegExp, to: string) =>
+  (project: Project): void => {
+    const path = file(project, 'config.toml');
+    writeFileSync(path, readFileSync(path, 'utf8').replace(from, to));
+  };
+
 const mistakes: readonly Mistake[] = [
+  {
+    name: 'a directory as a key',
+    args: ({ args }) => args.map((word, i) => (args[i - 1] === '-i' ? '/tmp' : word)),
+    code: 2,
+    says: /The identity file \/tmp cannot be read/,
+    remedy: /--identity/,
+  },
+  {
+    name: 'a public key as a key',
+    args: ({ args }) => args.map((word, i) => (args[i - 1] === '-i' ? `${word}.pub` : word)),
+    code: 2,
+    says: /The identity file \S+\.pub is a public key/,
+    remedy: /private key/,
+  },
+  {
+    name: 'a URL without a scheme',
+    prepare: rewrite(/health_check_url = .*/, 'health_check_url = "{host}:8000/health"'),
+    code: 2,
+    says: /The URL template "\{host\}:8000\/health" is no URL/,
+    remedy: /http:\/\/\{host\}/,
+  },
+  {
+    name: 'a dataset that is not there',
+    options: { builtin: 'dataset_path = "nope.jsonl"' },
+    code: 2,
+    says: /Cannot use the dataset nope\.jsonl/,
+    remedy: /dataset_path/,
+  },
+  {
+    name: 'results in a file',
+    args: ({ args }) => [...args, '--output', 'hosts.txt'],
+    code: 2,
+    says: /Results cannot be kept in hosts\.txt/,
+    remedy: /--output/,
+  },
+  {
+    name: 'results in a place like /proc',
+    args: ({ args }) => [...args, '--output', '/proc/nowhere/result'],
+    code: 2,
+    says: /Results cannot be kept in \/proc\/nowhere/,
+    remedy: /--output/,
+  },
   {
     name: 'a hostfile that is not there',
     args: ({ args }) => swap(args, 'hosts.txt', 'nowhere.txt'),
@@ -230,6 +280,31 @@ describe.skipIf(!realSshd.available)('what a person does wrong', () => {
         details: {},
       },
     });
+  });
+
+  test.each([
+    ['an unknown flag', ['--json', '--bogus'], /unknown option/],
+    ['a flag before the subcommand', ['--json', 'resume', 'nosuch'], /There is no run 'nosuch'/],
+  ])('--json is one document for %s as well', async (_name, args, message) => {
+    await using project = new Project(cluster);
+    const { code, stdout } = await project.run(args);
+    expect(code).toBe(2);
+    expect(JSON.parse(stdout)).toMatchObject({
+      status: 'failed',
+      exit_code: 2,
+      error: { message: expect.stringMatching(message) as string },
+    });
+  });
+
+  test('learning a host key spares the one before it, also in a file without a last line end', async () => {
+    await using project = new Project(cluster);
+    const known = file(project, 'known');
+    const [first = ''] = readFileSync(cluster.knownHosts, 'utf8').split('\n');
+    writeFileSync(known, first);
+    rewrite(/known_hosts_file = .*/, `known_hosts_file = "${known}"`)(project);
+    expect((await project.run([...project.args, '--accept-new-host-keys', '--quiet'])).code).toBe(0);
+    expect(readFileSync(known, 'utf8').split('\n')).toHaveLength(3);
+    expect((await project.run([...project.args, '--quiet'])).code).toBe(0);
   });
 
   test('--dry-run shows everything and starts nothing', async () => {

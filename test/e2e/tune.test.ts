@@ -146,6 +146,14 @@ describe.skipIf(!realSshd.available).each(users)('a study over eight sshd, as %s
       expect(stderr).toMatch(/optimizer resume \d+-[0-9a-f]+/);
       expect(project.left()).toEqual([]);
       expect(project.summary().status).toBe('interrupted');
+      const starts = project.witnesses().length;
+      const dry = await project.run(['--load-breakpoint', '--dry-run', '--output', 'result']);
+      expect(dry).toMatchObject({
+        code: 0,
+        stderr: '',
+        stdout: expect.stringContaining('MAX_NUM_SEQS') as string,
+      });
+      expect(project.witnesses()).toHaveLength(starts);
       const resumed = await project.run(['resume', '--output', 'result']);
       expect({ code: resumed.code, stderr: resumed.stderr }).toEqual({ code: 0, stderr: '' });
       const told = project

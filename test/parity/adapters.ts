@@ -7,7 +7,7 @@ import {
   type HostGroups,
 } from '../../src/config/host-lists.ts';
 import { NodeConfig, ParallelConfig, ServiceGroupConfig } from '../../src/config/parallel-config.ts';
-import { formatUrl } from '../../src/config/url-template.ts';
+import { fillTemplate } from '../../src/config/url-template.ts';
 import { cost } from '../../src/core/fitness/fitness.ts';
 import { GenerationSwarm } from '../../src/core/pso/generation.ts';
 import { nearestBounds, nextVelocity, periodicBounds, reflectiveBounds } from '../../src/core/pso/step.ts';
@@ -250,8 +250,8 @@ export const adapters: Readonly<Record<string, (input: Case) => void>> = {
     same(message, c.message);
   },
   'health_url.json': (c) => {
-    if (c.error !== undefined) refuses(() => formatUrl(c.template, c.host));
-    else same(formatUrl(c.template, c.host), c.url);
+    if (c.error !== undefined) refuses(() => fillTemplate(c.template, c.host));
+    else same(fillTemplate(c.template, c.host), c.url);
   },
   'params_to_config_dict.json': (c) => {
     const params = Object.fromEntries(c.params.map((one: Case) => [one.name, one.value]));

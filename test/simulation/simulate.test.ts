@@ -151,4 +151,23 @@ describe('a simulated study', () => {
     expect(summary.best?.performance.generate_speed).toBeGreaterThan(0);
     expect(existsSync(join(paths.best, 'launch.sh'))).toBe(true);
   });
+
+  test('two groups that would answer at the same place are refused before anything is touched', async () => {
+    const group = (group_id: number) => ({ group_id, nodes: [{ host: 'a' }] });
+    const parallel = { enabled: true, service_groups: [group(0), group(1)] };
+    const input = {
+      document: {
+        values: { ...simulatedStudy, parallel, output: mkdtempSync(join(tmpdir(), 'optimizer-')) },
+        origin: {},
+        files: [],
+      },
+      flags: { simulate: true },
+    };
+    const { error, summary } = await runStudy(
+      { settings: resolveSettings(input, registry), input, events: new EventBus() },
+      never,
+    );
+    expect(String(error)).toMatch(/Groups 0 and 1 would both answer at http:\/\/a:8000\/health/);
+    expect(summary.exit_code).toBe(2);
+  });
 });

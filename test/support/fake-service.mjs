@@ -55,6 +55,7 @@ if (role === 'worker') {
       response.statusCode = 404;
       return void response.end('{"error":"no such path"}');
     }
+    if (seqs > Number(process.env.FAKE_CRASH_ABOVE ?? Infinity)) process.exit(1);
     let body = '';
     for await (const chunk of request) body += chunk;
     const { max_tokens: n, prompt } = JSON.parse(body);

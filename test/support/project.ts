@@ -44,6 +44,8 @@ export interface ProjectOptions {
   readonly env?: Readonly<Record<string, string | number>>;
   readonly builtin?: string;
   readonly worker?: boolean;
+  /** The start script starts the service in the background and returns. */
+  readonly forks?: boolean;
   /** Bounds of the fields, where they are not the usual wide ones. */
   readonly seqs?: readonly [number, number];
   readonly concurrency?: readonly [number, number];
@@ -62,9 +64,10 @@ export class Project implements AsyncDisposable {
   constructor(cluster: SshdCluster, options: ProjectOptions = {}) {
     this.#cluster = cluster;
     chmodSync(this.directory, 0o777);
+    const how = options.forks === true ? ['setsid', '&'] : ['exec', ''];
     this.#script(
       'start.sh',
-      `FAKE_LISTEN=$MASTER_ADDR:${this.servicePort} exec ${process.execPath} ${service} "$@"`,
+      `export FAKE_LISTEN=$MASTER_ADDR:${this.servicePort}\n${how[0]} ${process.execPath} ${service} "$@" ${how[1]}`,
     );
     this.#script('worker.sh', `FAKE_ROLE=worker exec ${process.execPath} ${service} "$@"`);
     writeFileSync(

@@ -99,6 +99,10 @@ export class BuiltinBenchmark implements Benchmark<BuiltinConfig> {
   readonly name = 'builtin';
   readonly #threads = new LoadThreads();
 
+  check(config: BuiltinConfig): void {
+    makePrompts(config, 1, createRng(0));
+  }
+
   async run(
     config: BuiltinConfig,
     target: BenchmarkTarget,

@@ -117,7 +117,7 @@ export async function generateLoad(
   const base = new URL(job.baseUrl);
   const basePath = base.pathname.replace(/\/(v1\/?)?$/, '');
   const limit = new AbortController();
-  const timer = setTimeout(() => limit.abort(new Error('time limit')), job.timeoutMs);
+  const timer = setTimeout(() => limit.abort(new Error('time limit')), Math.min(job.timeoutMs, 2 ** 31 - 1));
   const both = AbortSignal.any([signal, limit.signal]);
   setMaxListeners(0, both);
   const pool = new Pool(base.origin, {

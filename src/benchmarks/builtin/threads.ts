@@ -31,6 +31,9 @@ async function answerOf(worker: Worker, wanted: readonly FromWorker['type'][]): 
   }
 }
 
+/** A thread that was told to stop has this long to answer. */
+const graceMs = 5000;
+
 const post = (worker: Worker, message: ToWorker): void => worker.postMessage(message);
 
 /** Threads that make load; kept for the next measurement. */
@@ -44,37 +47,48 @@ export class LoadThreads implements AsyncDisposable {
   async run(jobs: readonly LoadJob[], beforeStart: BeforeStart, signal: AbortSignal): Promise<LoadResult[]> {
     signal.throwIfAborted();
     const workers = jobs.map(() => this.#idle.pop() ?? new Worker(workerFile()));
-    for (const worker of workers) worker.ref();
-    const abort = (): void => workers.forEach((worker) => post(worker, { type: 'abort' }));
+    let given: NodeJS.Timeout | undefined;
+    const terminate = (): void => workers.forEach((worker) => void worker.terminate());
+    const abort = (): void => {
+      workers.forEach((worker) => post(worker, { type: 'abort' }));
+      given = setTimeout(terminate, graceMs);
+    };
     signal.addEventListener('abort', abort, { once: true });
+    let answers: FromWorker[];
     try {
-      const warm = workers.map(async (worker) => answerOf(worker, ['ready', 'unusable', 'failed']));
-      workers.forEach((worker, index) => post(worker, { type: 'run', job: jobs[index] as LoadJob }));
-      const failed = (await settleAll(warm)).filter(({ type }) => type !== 'ready');
-      if (failed[0] === undefined) await beforeStart();
-      else abort();
-      const done = workers.map(async (worker, index) =>
-        (await warm[index])?.type === 'ready' ? answerOf(worker, ['done', 'unusable', 'failed']) : undefined,
-      );
-      const atMs = performance.timeOrigin + performance.now() + 5;
-      for (const worker of workers) post(worker, { type: 'begin', atMs });
-      const answers = (await settleAll(done)).filter((answer) => answer !== undefined);
-      for (const worker of workers) this.#keep(worker);
-      signal.throwIfAborted();
-      return [...failed, ...answers].map(resultOf);
+      for (const worker of workers) worker.ref();
+      answers = await this.#answers(workers, jobs, beforeStart);
     } catch (error) {
-      for (const worker of workers) void worker.terminate();
+      terminate();
       signal.throwIfAborted();
-      if (error instanceof UnusableTarget || error instanceof BenchmarkExecutionError) throw error;
-      throw new BenchmarkExecutionError(
-        'builtin',
-        `a thread of it failed: ${(error as Error).message}`,
-        undefined,
-        { cause: error },
-      );
+      const message = `a thread of it failed: ${(error as Error).message}`;
+      throw new BenchmarkExecutionError('builtin', message, undefined, { cause: error });
     } finally {
       signal.removeEventListener('abort', abort);
+      clearTimeout(given);
     }
+    // They answered, whatever it was: they can be used again.
+    for (const worker of workers) this.#keep(worker);
+    signal.throwIfAborted();
+    return answers.map(resultOf);
+  }
+
+  /** @throws where a thread ends without an answer */
+  async #answers(
+    workers: readonly Worker[],
+    jobs: readonly LoadJob[],
+    beforeStart: BeforeStart,
+  ): Promise<FromWorker[]> {
+    const warm = workers.map(async (worker) => answerOf(worker, ['ready', 'unusable', 'failed']));
+    workers.forEach((worker, index) => post(worker, { type: 'run', job: jobs[index] as LoadJob }));
+    const first = await settleAll(warm);
+    const ready = workers.filter((_worker, index) => first[index]?.type === 'ready');
+    const usable = ready.length === workers.length;
+    if (usable) await beforeStart();
+    const last = ready.map(async (worker) => answerOf(worker, ['done', 'unusable', 'failed']));
+    const atMs = performance.timeOrigin + performance.now() + 5;
+    for (const worker of ready) post(worker, usable ? { type: 'begin', atMs } : { type: 'abort' });
+    return [...first.filter(({ type }) => type !== 'ready'), ...(await settleAll(last))];
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -42,7 +42,7 @@ async function run(job: LoadJob): Promise<FromWorker> {
     }
     return {
       type: 'failed',
-      message: error instanceof Error ? (error.stack ?? error.message) : String(error),
+      message: error instanceof Error ? error.message : String(error),
     };
   } finally {
     running = undefined;
