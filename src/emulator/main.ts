@@ -23,7 +23,8 @@ async function untilTerminated(): Promise<void> {
   return new Promise((resolve) => {
     const idle = setInterval(() => undefined, 60_000);
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-      process.once(signal, () => {
+      // Told again, it goes on with what it was told.
+      process.on(signal, () => {
         clearInterval(idle);
         resolve();
       });

@@ -1,7 +1,7 @@
-import type { Rng } from '../base/rng.ts';
 import { createRng } from '../base/rng.ts';
 import { ms } from '../base/units.ts';
 import { distribution, percentilesOf } from '../core/fitness/percentiles.ts';
+import { arrivals } from '../core/load/arrivals.ts';
 import { normal } from '../core/pso/draws.ts';
 import { simulateLoad } from '../core/serving/cluster.ts';
 import { loadOf, settingsOf } from '../core/serving/params.ts';
@@ -27,14 +27,6 @@ interface LoadConfig {
 
 const average = (length: LoadConfig['input_len']): number =>
   Math.max(1, Math.round(typeof length === 'number' ? length : length.mean));
-
-function arrivals(count: number, perSecond: number, rng: Rng): number[] {
-  let at = 0;
-  return Array.from({ length: count }, (_, index) => {
-    if (index > 0 && Number.isFinite(perSecond)) at += (-Math.log(1 - rng.next()) / perSecond) * 1000;
-    return at;
-  });
-}
 
 /** The load generator against the model of the engine, on the study's clock. */
 export function simulatedBenchmark(options: SimulatedBenchmarkOptions): Benchmark<LoadConfig> {

@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { BenchmarkExecutionError, type Blame } from '../../base/errors.ts';
-import { createRng, type Rng } from '../../base/rng.ts';
+import { createRng } from '../../base/rng.ts';
+import { arrivals } from '../../core/load/arrivals.ts';
 import type { ServingParams } from '../../core/space/field.ts';
 import type { Benchmark, BenchmarkContext, BenchmarkResult, BenchmarkTarget } from '../../parallel/ports.ts';
 import type { BuiltinConfig } from './config.ts';
@@ -25,15 +26,6 @@ function applied(config: BuiltinConfig, params: ServingParams): BuiltinConfig {
     max_concurrency:
       concurrency === undefined ? config.max_concurrency : Math.max(1, Math.round(concurrency)),
   };
-}
-
-/** Poisson arrivals; all at once for an infinite rate. */
-function arrivals(count: number, rate: number, rng: Rng): number[] {
-  let at = 0;
-  return Array.from({ length: count }, (_, index) => {
-    if (index > 0 && Number.isFinite(rate)) at += (-Math.log(1 - rng.next()) / rate) * 1000;
-    return at;
-  });
 }
 
 /** Nothing succeeded: who is to blame is in how it failed. */
