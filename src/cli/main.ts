@@ -4,7 +4,7 @@ import { ConfigurationError } from '../base/errors.ts';
 import { version } from '../base/version.ts';
 import { normalizeArgv } from './argv.ts';
 import type { CleanOptions } from './clean.ts';
-import { hostOptions, outputOptions, tuneOptions, type CliOptions } from './options.ts';
+import { hostOptions, outputOptions, tuneOptions, wholeNumber, type CliOptions } from './options.ts';
 import { exitCodes, failureDocument, printFailure } from './outcome.ts';
 
 const examples = `
@@ -51,7 +51,7 @@ function program(finish: (code: number) => void): Command {
     });
   outputOptions(root.command('demo'))
     .description('the whole tool in a minute on an emulated cluster; needs nothing but this machine')
-    .option('--seed <n>', 'seed of the search and of the load', Number)
+    .option('--seed <n>', 'seed of the search and of the load', wholeNumber(0))
     .action(async (_options: CliOptions, command: Command) => {
       finish(await (await import('./demo.ts')).demo(optionsOf(command)));
     });

@@ -16,7 +16,7 @@ export interface CliOptions extends Flags {
   readonly logLevel: string;
 }
 
-function wholeNumber(minimum: number) {
+export function wholeNumber(minimum: number) {
   return (text: string): number => {
     const value = Number(text);
     if (!Number.isInteger(value) || value < minimum) {

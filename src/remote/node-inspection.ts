@@ -5,19 +5,18 @@ import type { NodeFacts, NodeProbe } from '../parallel/ports.ts';
 import { quote } from './quote.ts';
 import { shell } from './scripts.ts';
 
-/** Makes the work directory, ours alone where it is made by us, and looks for accelerators. */
+/** Makes the work directory, ours alone where it is made by us, and looks for accelerators; almost without a fork. */
 function inspection(workDir: string, fallback: boolean): string {
   return `umask 077
 d=${quote(workDir)} warning=
-uid=$(id -u)
 if [ -e "$d" ] && [ ! -O "$d" ] && ${fallback ? 'true' : 'false'}; then
+  uid=$(id -u)
   warning="$d belongs to another user; using $d-$uid"
   d=$d-$uid
 fi
-mkdir -p "$d/runs" || exit 73
+[ -d "$d/runs" ] || mkdir -p "$d/runs" || exit 73
 if [ ! -O "$d/runs" ] || [ -h "$d/runs" ]; then echo "$d/runs belongs to another user" >&2; exit 73; fi
-if ! ( : >"$d/runs/.writable" ) 2>/dev/null; then echo "$d/runs is not writable" >&2; exit 73; fi
-rm -f "$d/runs/.writable"
+if ! { true >"$d/runs/.writable"; } 2>/dev/null; then echo "$d/runs is not writable" >&2; exit 73; fi
 [ -r /proc/self/environ ] || { echo "no /proc here" >&2; exit 69; }
 command -v setsid >/dev/null || { echo "setsid (util-linux) is missing" >&2; exit 69; }
 type=npu
