@@ -1,10 +1,15 @@
-import { createServer, type RequestListener } from 'node:http';
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { never } from '../../src/base/cancellation.ts';
 import { systemClock } from '../../src/base/clock.ts';
+import { createRng } from '../../src/base/rng.ts';
 import { groupId, ms, trialId } from '../../src/base/units.ts';
 import { BuiltinBenchmark } from '../../src/benchmarks/builtin/builtin.ts';
 import type { LoadJob } from '../../src/benchmarks/builtin/load.ts';
+import { makePrompts } from '../../src/benchmarks/builtin/prompts.ts';
 import { summarizeLoad } from '../../src/benchmarks/builtin/metrics.ts';
 import { builtinConfig } from '../../src/benchmarks/builtin/config.ts';
 
@@ -221,5 +226,58 @@ describe('the built-in load generator', () => {
       'distorted: the generator was 25 ms late (p99)',
     ]);
     expect(summarizeLoad(job, config, { ...load, loopDelayP99Ms: 15 }, about).flags).toEqual([]);
+  });
+
+  test('speaks to chats', async () => {
+    const bodies: { messages?: { content: string }[] }[] = [];
+    const chat = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+      let body = '';
+      for await (const chunk of request) body += String(chunk);
+      bodies.push(JSON.parse(body) as (typeof bodies)[number]);
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      const event = (value: object): void => void response.write(`data: ${JSON.stringify(value)}\n\n`);
+      event({ choices: [{ delta: { role: 'assistant' }, finish_reason: null }] });
+      event({ choices: [{ delta: { reasoning_content: 'hm' }, finish_reason: null }] });
+      event({ choices: [{ delta: { content: 'yes' }, finish_reason: 'stop' }] });
+      event({ choices: [], usage: { prompt_tokens: 5, completion_tokens: 2 } });
+      response.end('data: [DONE]\n\n');
+    };
+    const { performance, raw } = await measure((request, response) => void chat(request, response), {
+      endpoint: 'chat',
+    });
+    expect(performance.success_rate).toBe(1);
+    expect(JSON.parse(raw.content)).toMatchObject({ total_output_tokens: 40, endpoint_type: 'openai-chat' });
+    expect(bodies[0]?.messages?.[0]?.content).toMatch(/\w+ \w+/);
+  });
+
+  test.each([
+    ['lines.jsonl', '{"prompt":"alpha","output_len":3}\n{"prompt":"beta","max_tokens":4}\n\n', [3, 4]],
+    [
+      'sharegpt.json',
+      JSON.stringify([
+        { conversations: [{ value: 'alpha' }, { value: 'one two three four five six' }] },
+        { conversations: [{ value: 'a question that nobody answered' }] },
+        { conversations: [{ value: 'beta' }, { value: 'yes' }] },
+      ]),
+      [6, 4],
+    ],
+  ])('takes its prompts from %s', (name, content, lengths) => {
+    const path = join(mkdtempSync(join(tmpdir(), 'optimizer-dataset-')), name);
+    writeFileSync(path, content);
+    const prompts = makePrompts(builtinConfig.parse({ dataset_path: path }), 40, createRng(1));
+    expect(new Set(prompts.map(({ text }) => text.split(' ')[1]))).toEqual(new Set(['alpha', 'beta']));
+    for (const { text, maxTokens } of prompts)
+      expect(maxTokens).toBe(lengths[text.endsWith('alpha') ? 0 : 1]);
+    expect(new Set(prompts.map(({ text }) => text)).size).toBe(40);
+  });
+
+  test('draws lengths from a distribution, within its bounds', () => {
+    const table = { input_len: { mean: 50, std: 30, min: 20, max: 70 }, output_len: { mean: 9, std: 0 } };
+    const prompts = makePrompts(builtinConfig.parse(table), 300, createRng(2));
+    const lengths = prompts.map(({ text }) => text.split(' ').length);
+    expect(Math.min(...lengths)).toBeGreaterThanOrEqual(17);
+    expect(Math.max(...lengths)).toBeLessThanOrEqual(70);
+    expect(new Set(lengths).size).toBeGreaterThan(20);
+    expect(new Set(prompts.map(({ maxTokens }) => maxTokens))).toEqual(new Set([9]));
   });
 });
