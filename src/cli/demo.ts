@@ -1,3 +1,4 @@
+import { rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { registry } from '../compose.ts';
@@ -77,11 +78,17 @@ export async function demo(options: CliOptions): Promise<number> {
   const began = performance.now();
   await using cluster = await startCluster(hostsInAll);
   // Quitting at once (a second Ctrl-C) is pulling the plug of all of them.
-  process.once('exit', () => cluster.hosts.forEach((host) => host.kill()));
+  process.once('exit', () => {
+    for (const host of cluster.hosts) host.kill();
+    rmSync(cluster.directory, { recursive: true, force: true });
+  });
   const port = await freePort(need(cluster.hosts[0], 'host').address);
   const input = inputOf(cluster, port, options);
   const loaded = { input, settings: resolveSettings(input, registry) };
-  const exitCode = await runAndTell(loaded, undefined, options, (events) => planAccident(cluster, events));
+  const exitCode = await runAndTell(loaded, undefined, options, {
+    accompany: (events) => planAccident(cluster, events),
+    resumable: false,
+  });
   const left = cluster.hosts.flatMap((host) => host.processes());
   const out = options.json === true || options.events === 'json' ? process.stderr : process.stdout;
   out.write(

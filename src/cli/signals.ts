@@ -12,7 +12,7 @@ export function stopOnSignals(
   const names = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
   const listener = (name: string): void => {
     if (controller.signal.aborted) {
-      process.stderr.write('stopped at once; services may still run: `optimizer clean` ends them\n');
+      process.stderr.write('stopped at once; if services still run, `optimizer clean` ends them\n');
       process.exit(exitCodes.interrupted);
     }
     onFirst(name);

@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { runStudy } from '../compose.ts';
 import { ConfigurationError } from '../base/errors.ts';
 import { EventBus } from '../base/events.ts';
+import type { Summary } from '../report/summary.ts';
 import { answerText } from '../report/text.ts';
 import { runToResume } from '../runs/catalog.ts';
 import { quote } from '../remote/quote.ts';
@@ -36,16 +37,23 @@ function listen(events: EventBus, options: CliOptions): Disposable {
   return { [Symbol.dispose]: () => undefined };
 }
 
+/** Who goes along with a study. */
+interface Company {
+  readonly accompany?: (events: EventBus) => void;
+  /** Its machines are still there when it has ended. */
+  readonly resumable?: boolean;
+}
+
 /** Runs a study, tells of it as the options say, and prints the answer. @returns the exit code */
 export async function runAndTell(
   { settings, input }: Loaded,
   resume: string | undefined,
   options: CliOptions,
-  accompany: (events: EventBus) => void = () => undefined,
+  { accompany, resumable = true }: Company = {},
 ): Promise<number> {
   const events = new EventBus();
   const view = listen(events, options);
-  accompany(events);
+  accompany?.(events);
   let log: Logger | undefined;
   events.subscribe((event) => {
     if (log !== undefined) logEvent(log, event);
@@ -65,22 +73,25 @@ export async function runAndTell(
     stop.signal,
   ).finally(() => view[Symbol.dispose]());
   if (error !== undefined) log?.error({ err: error }, 'the run was stopped');
-  const out = progressStream(options);
+  const file = (name: string): string => quote(join(paths.directory, name));
+  printOutcome(summary, error, options, () => answerText(summary, settings.fitness, file));
+  const unfinished = summary.status === 'interrupted' || summary.status === 'failed';
+  if (summary.run_id !== '' && resumable && unfinished) {
+    process.stderr.write(
+      `go on with: optimizer resume ${summary.run_id} --output ${quote(settings.output)}\n`,
+    );
+  }
+  return summary.exit_code;
+}
+
+function printOutcome(summary: Summary, error: unknown, options: CliOptions, answer: () => string): void {
   if (summary.status === 'failed') process.stderr.write(errorText(error));
   const exists = summary.run_id !== '';
   if (options.json === true) {
     process.stdout.write(
       exists ? `${JSON.stringify(summary, null, 2)}\n` : failureDocument(error, summary.exit_code),
     );
-  } else if (summary.evaluations.measured > 0 && options.events !== 'json') {
-    out.write(answerText(summary, settings.fitness, (name) => quote(join(paths.directory, name))));
-  }
-  if (exists && (summary.status === 'interrupted' || summary.status === 'failed')) {
-    process.stderr.write(
-      `go on with: optimizer resume ${summary.run_id} --output ${quote(settings.output)}\n`,
-    );
-  }
-  return summary.exit_code;
+  } else if (exists && options.events !== 'json') progressStream(options).write(answer());
 }
 
 /** Tunes, or shows what tuning would do. @returns the exit code */

@@ -18,13 +18,20 @@ export interface EmulatorOptions {
   readonly trace: boolean;
 }
 
+const content = z.union([
+  z.string(),
+  z
+    .array(z.object({ text: z.string().default('') }))
+    .transform((parts) => parts.map(({ text }) => text).join(' ')),
+]);
 const completionRequest = z.object({
-  prompt: z.string().optional(),
-  messages: z.array(z.object({ content: z.string() })).optional(),
-  max_tokens: z.number().int().min(1).optional(),
-  max_completion_tokens: z.number().int().min(1).optional(),
-  stream: z.boolean().default(false),
-  stream_options: z.object({ include_usage: z.boolean().default(false) }).optional(),
+  model: z.string().nullish(),
+  prompt: z.union([z.string(), z.array(z.string()).transform((all) => all.join(' '))]).nullish(),
+  messages: z.array(z.object({ content })).nullish(),
+  max_tokens: z.number().int().min(1).nullish(),
+  max_completion_tokens: z.number().int().min(1).nullish(),
+  stream: z.boolean().nullish(),
+  stream_options: z.object({ include_usage: z.boolean().nullish() }).nullish(),
 });
 
 type CompletionRequest = z.infer<typeof completionRequest>;
@@ -38,6 +45,12 @@ function countTokens(text: string): number {
 
 const words = [' the', ' of', ' a', ' and', ' to', ' in', ' is', ' that'];
 const wordAt = (index: number): string => words[index % words.length] as string;
+
+/** In one line, as a client shows it. */
+function reasonOf(error: unknown): string {
+  if (!(error instanceof z.ZodError)) return error instanceof Error ? error.message : String(error);
+  return error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; ');
+}
 
 async function bodyOf(request: IncomingMessage): Promise<string> {
   const chunks: Buffer[] = [];
@@ -142,11 +155,16 @@ export class EmulatorServer {
     try {
       wanted = completionRequest.parse(JSON.parse(await bodyOf(request)));
     } catch (error) {
-      answerError(response, 400, error instanceof Error ? error.message : String(error));
+      answerError(response, 400, reasonOf(error));
+      return;
+    }
+    const { model } = this.#options;
+    if (wanted.model !== undefined && wanted.model !== null && wanted.model !== model) {
+      answerError(response, 404, `The model \`${wanted.model}\` does not exist.`);
       return;
     }
     const prompt = chat ? wanted.messages?.map(({ content }) => content).join(' ') : wanted.prompt;
-    if (prompt === undefined) {
+    if (prompt === undefined || prompt === null) {
       answerError(response, 400, `${chat ? 'messages' : 'prompt'} is missing`);
       return;
     }
@@ -172,7 +190,7 @@ export class EmulatorServer {
     const created = 0;
     const head = {
       id,
-      object: wanted.stream && chat ? `${object}.chunk` : object,
+      object: wanted.stream === true && chat ? `${object}.chunk` : object,
       created,
       model: this.#options.model,
     };
@@ -186,14 +204,15 @@ export class EmulatorServer {
     let firstMs: number | undefined;
     let ended = false;
     if (this.#options.trace) this.#traces.push(trace);
-    if (wanted.stream) response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8' });
+    if (wanted.stream === true)
+      response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8' });
     const giveUp = this.#engine.submit(promptTokens, outputTokens, {
       token: (index) => {
         const now = performance.now();
         firstMs ??= now;
         if (this.#options.trace) trace.writesMs.push(now);
         const word = wordAt(index);
-        if (!wanted.stream) {
+        if (wanted.stream !== true) {
           text.push(word);
           return;
         }
@@ -206,7 +225,7 @@ export class EmulatorServer {
         const now = performance.now();
         const started = trace.acceptedMs;
         this.#metrics.finished(((firstMs ?? now) - started) / 1000, (now - started) / 1000, outputTokens);
-        if (wanted.stream) {
+        if (wanted.stream === true) {
           const last =
             wanted.stream_options?.include_usage === true
               ? `data: ${JSON.stringify({ ...head, choices: [], usage })}\n\n`

@@ -116,7 +116,7 @@ function headline(summary: Summary): string {
       ? 'Your present configuration is the best one found within the SLOs.'
       : `Trial ${best.trial_id} is the best configuration within the SLOs${gain}.`;
   }
-  if (closest === null) return 'No configuration was measured.';
+  if (closest === null) return 'No configuration could be measured; the table says why of each.';
   const missed = closest.violations.map(
     ({ slo, limit, measured }) => `${slo} ${measured ?? 'not measured'} against ${limit}`,
   );
@@ -145,10 +145,9 @@ export function answerText(
     '',
     headline(summary),
     '',
-    ...comparison(summary, settings),
-    '',
-    ...parameters(summary),
-    '',
+    ...(summary.best === null && summary.closest === null
+      ? []
+      : [...comparison(summary, settings), '', ...parameters(summary), '']),
     tally(summary),
     ...(launch === undefined
       ? []

@@ -9,8 +9,9 @@ import { version } from '../base/version.ts';
 import { readSavedRun, type SavedRun } from './catalog.ts';
 import { FileRunStore, runPaths, type RunPaths } from './run-store.ts';
 
-/** `YYYYmmddHHMMSS` in local time, as the original names its files. */
-function stamp(date: Date): string {
+/** `YYYYmmddHHMMSS` in local time, as the original names its files; a simulation's is the same everywhere. */
+function stamp(date: Date, durable: boolean): string {
+  if (!durable) return date.toISOString().replace(/\D/g, '').slice(0, 14);
   const two = (value: number): string => String(value).padStart(2, '0');
   const day = `${date.getFullYear()}${two(date.getMonth() + 1)}${two(date.getDate())}`;
   return `${day}${two(date.getHours())}${two(date.getMinutes())}${two(date.getSeconds())}`;
@@ -65,8 +66,12 @@ export async function openRun(
     const paths = runPaths(settings.output, resume, join(settings.output, 'runs', resume, saved.csv));
     return FileRunStore.resume(resume, paths, storeOptions, now);
   }
-  const runId = durable ? `${stamp(now)}-${randomBytes(3).toString('hex')}` : `sim-${settings.seed}`;
-  const paths = runPaths(settings.output, runId, join(settings.storeDir, `data_storage_${stamp(now)}.csv`));
+  const runId = durable ? `${stamp(now, durable)}-${randomBytes(3).toString('hex')}` : `sim-${settings.seed}`;
+  const paths = runPaths(
+    settings.output,
+    runId,
+    join(settings.storeDir, `data_storage_${stamp(now, durable)}.csv`),
+  );
   if (!durable) discard(paths); // the same simulation again replaces itself
   const store = await FileRunStore.create(runId, paths, storeOptions, now);
   const csv = relative(paths.directory, paths.csv);

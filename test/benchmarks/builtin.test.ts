@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { never } from '../../src/base/cancellation.ts';
 import { systemClock } from '../../src/base/clock.ts';
+import { ConfigurationError } from '../../src/base/errors.ts';
 import { createRng } from '../../src/base/rng.ts';
 import { groupId, ms, trialId } from '../../src/base/units.ts';
 import { BuiltinBenchmark } from '../../src/benchmarks/builtin/builtin.ts';
@@ -269,6 +270,34 @@ describe('the built-in load generator', () => {
     for (const { text, maxTokens } of prompts)
       expect(maxTokens).toBe(lengths[text.endsWith('alpha') ? 0 : 1]);
     expect(new Set(prompts.map(({ text }) => text)).size).toBe(40);
+  });
+
+  test.each([
+    ['null.json', '[null]', /entry 0/],
+    ['object.json', '{"a":1}', /it is no list/],
+    ['turns.json', '[{"conversations":5}]', /entry 0: conversations/],
+    ['torn.jsonl', '{"prompt":"a"}\n\n{"prompt":', /line 3/],
+    ['zero.jsonl', '{"prompt":"a"}\n{"prompt":"b","output_len":0}\n', /line 2: output_len/],
+    ['half.jsonl', '{"prompt":"b","max_tokens":1.5}\n', /line 1: max_tokens/],
+    ['empty.jsonl', '\n', /no prompts/],
+  ])('refuses %s before anything is started, with the place', (name, content, message) => {
+    const path = join(mkdtempSync(join(tmpdir(), 'optimizer-dataset-')), name);
+    writeFileSync(path, content);
+    const config = builtinConfig.parse({ dataset_path: path });
+    expect(() => benchmark.check(config)).toThrow(ConfigurationError);
+    expect(() => benchmark.check(config)).toThrow(message);
+  });
+
+  test('takes the first question of a person that was answered', () => {
+    const path = join(mkdtempSync(join(tmpdir(), 'optimizer-dataset-')), 'gpt-first.json');
+    const turns = [
+      { from: 'gpt', value: 'welcome' },
+      { from: 'human', value: 'why' },
+      { from: 'gpt', value: 'because it is so' },
+    ];
+    writeFileSync(path, JSON.stringify([{ conversations: turns }]));
+    const [prompt] = makePrompts(builtinConfig.parse({ dataset_path: path }), 1, createRng(1));
+    expect(prompt).toMatchObject({ text: expect.stringMatching(/ why$/) as string, maxTokens: 4 });
   });
 
   test('draws lengths from a distribution, within its bounds', () => {

@@ -74,7 +74,18 @@ describe('the emulated server', () => {
     expect(streamed).not.toContain('"usage"');
   });
 
+  test('takes what clients send: lists of parts, several prompts, nulls', async () => {
+    const bodies: [string, object][] = [
+      ['/v1/chat/completions', { messages: [{ content: [{ type: 'text', text: 'a b' }] }], max_tokens: 2 }],
+      ['/v1/completions', { prompt: ['a', 'b'], max_tokens: 2, model: 'sim' }],
+      ['/v1/completions', { prompt: 'a', stream_options: null, max_tokens: null, stream: null }],
+    ];
+    for (const [path, body] of bodies) expect((await post(path, body)).status).toBe(200);
+  });
+
   test.each([
+    ['/v1/completions', { prompt: 'x', model: 'nope' }, 404, /The model `nope` does not exist/],
+    ['/v1/completions', { prompt: 'x', max_tokens: 0 }, 400, /max_tokens: /],
     ['/v1/completions', 'no json', 400, /JSON/],
     ['/v1/completions', { messages: [] }, 400, /prompt is missing/],
     ['/v1/completions', { prompt: 'x', max_tokens: 40_000 }, 400, /maximum context length is 32768 tokens/],

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { z } from 'zod';
 import { ConfigurationError } from '../../base/errors.ts';
 import type { Rng } from '../../base/rng.ts';
 import { normal } from '../../core/pso/draws.ts';
@@ -37,12 +38,15 @@ function synthetic(tokens: number, rng: Rng): string {
   ).join(' ');
 }
 
-interface DatasetEntry {
-  readonly prompt?: unknown;
-  readonly output_len?: unknown;
-  readonly max_tokens?: unknown;
-  readonly conversations?: readonly { readonly value?: unknown }[];
-}
+const tokens = z.number().int().min(1).nullish();
+const turn = z.object({ from: z.string().optional(), value: z.string() });
+const datasetEntry = z.object({
+  prompt: z.string().optional(),
+  output_len: tokens,
+  max_tokens: tokens,
+  conversations: z.array(turn).optional(),
+});
+type DatasetEntry = z.infer<typeof datasetEntry>;
 
 function datasetError(path: string, why: string, cause?: unknown): ConfigurationError {
   return new ConfigurationError(
@@ -56,24 +60,55 @@ function datasetError(path: string, why: string, cause?: unknown): Configuration
   );
 }
 
-function readDataset(path: string): DatasetEntry[] {
+/** Where an entry stands, for who has to mend it. */
+function checked(path: string, entries: readonly unknown[], at: (index: number) => string): DatasetEntry[] {
+  return entries.map((entry, index) => {
+    const parsed = datasetEntry.safeParse(entry);
+    if (parsed.success) return parsed.data;
+    const [issue] = parsed.error.issues;
+    throw datasetError(path, `${at(index)}: ${issue?.path.join('.') ?? ''} ${issue?.message ?? ''}`.trim());
+  });
+}
+
+function parsed(path: string, text: string, where = ''): unknown {
   try {
-    const text = readFileSync(path, 'utf8');
-    if (!path.endsWith('.jsonl')) return JSON.parse(text) as DatasetEntry[];
-    return text
-      .split('\n')
-      .filter((line) => line.trim() !== '')
-      .map((line) => JSON.parse(line) as DatasetEntry);
+    return JSON.parse(text) as unknown;
   } catch (cause) {
-    throw datasetError(path, (cause as Error).message, cause);
+    throw datasetError(path, `${where}${(cause as Error).message}`, cause);
   }
 }
 
+function readDataset(path: string): DatasetEntry[] {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (cause) {
+    throw datasetError(path, (cause as Error).message, cause);
+  }
+  if (!path.endsWith('.jsonl')) {
+    const whole = parsed(path, text);
+    if (!Array.isArray(whole)) throw datasetError(path, 'it is no list');
+    return checked(path, whole, (index) => `entry ${index}`);
+  }
+  const lines = text
+    .split('\n')
+    .flatMap((line, index) => (line.trim() === '' ? [] : [{ line, number: index + 1 }]));
+  const entries = lines.map(({ line, number }) => parsed(path, line, `line ${number}: `));
+  return checked(path, entries, (index) => `line ${lines[index]?.number ?? ''}`);
+}
+
+const isUser = ({ from }: z.infer<typeof turn>): boolean =>
+  from === undefined || ['human', 'user'].includes(from);
+
+/** The first question that was answered, and about how long the answer was. */
 function fromEntry(entry: DatasetEntry): { text: string; tokens: number | undefined } | undefined {
-  const tokens = [entry.output_len, entry.max_tokens].find((value) => typeof value === 'number');
-  if (typeof entry.prompt === 'string') return { text: entry.prompt, tokens };
-  const [question, answer] = entry.conversations ?? [];
-  if (typeof question?.value !== 'string' || typeof answer?.value !== 'string') return undefined;
+  if (entry.prompt !== undefined) {
+    return { text: entry.prompt, tokens: entry.output_len ?? entry.max_tokens ?? undefined };
+  }
+  const turns = entry.conversations ?? [];
+  const asked = turns.findIndex((one, index) => isUser(one) && turns[index + 1] !== undefined);
+  const [question, answer] = asked === -1 ? [] : turns.slice(asked, asked + 2);
+  if (question === undefined || answer === undefined) return undefined;
   return { text: question.value, tokens: Math.max(4, answer.value.split(/\s+/).length) };
 }
 

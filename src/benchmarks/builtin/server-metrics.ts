@@ -28,7 +28,7 @@ export function parseMetrics(text: string): Sample {
 /** undefined where the server has no metrics. */
 export async function readMetrics(baseUrl: string, signal: AbortSignal): Promise<Sample | undefined> {
   try {
-    const url = new URL('/metrics', baseUrl);
+    const url = `${baseUrl.replace(/\/(v1\/?)?$/, '')}/metrics`;
     const bounded = AbortSignal.any([signal, AbortSignal.timeout(patience)]);
     const { statusCode, body } = await request(url, { signal: bounded });
     const text = await body.text();
