@@ -27,7 +27,7 @@ module.exports = {
     complexity: ['error', 14],
     'max-depth': ['error', 3],
     'no-restricted-exports': ['error', { restrictDefaultExports: { direct: true } }],
-    '@typescript-eslint/switch-exhaustiveness-check': 'error',
+    '@typescript-eslint/switch-exhaustiveness-check': ['error', { considerDefaultExhaustiveForUnions: true }],
     '@typescript-eslint/only-throw-error': 'error',
     '@typescript-eslint/consistent-type-imports': 'error',
     '@typescript-eslint/explicit-module-boundary-types': 'error',

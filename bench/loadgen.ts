@@ -91,6 +91,8 @@ async function measure({ name, preset, emulators: count, streams, prompts }: Loa
           runId: 'bench',
           seed: 1,
           timeout: ms(120_000),
+          toolHost: async () => Promise.reject(new Error('it needs none')),
+          keep: async () => Promise.resolve(),
         },
       );
     }),
@@ -106,7 +108,7 @@ async function measure({ name, preset, emulators: count, streams, prompts }: Loa
     1000 * mean(results.map(({ performance }) => performance[of] ?? NaN));
   const late = results.map(
     ({ raw }) =>
-      (JSON.parse(raw.content) as { generator: { event_loop_delay_p99_ms: number } }).generator
+      (JSON.parse(raw[0]!.content) as { generator: { event_loop_delay_p99_ms: number } }).generator
         .event_loop_delay_p99_ms,
   );
   const ttftError = said('time_to_first_token') - ttft;

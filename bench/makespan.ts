@@ -104,7 +104,7 @@ async function measure(cluster: SshdCluster, groups: number, seed: number | unde
           success_rate: 1,
           throughput: 1,
         };
-        return { performance, percentiles: {}, numPrompts: 1, raw: { name: 'raw', content: '' }, flags: [] };
+        return { performance, percentiles: {}, numPrompts: 1, raw: [], flags: [] };
       },
       [Symbol.asyncDispose]: async () => Promise.resolve(),
     });
@@ -114,6 +114,7 @@ async function measure(cluster: SshdCluster, groups: number, seed: number | unde
       const trial = groupOf.get(new URL(url).hostname);
       return Promise.resolve(existsSync(join(directory, `ready-${trial ?? ''}`)) ? 200 : undefined);
     },
+    text: async () => Promise.resolve(undefined),
     listens: async () => Promise.resolve(false),
   };
   const { summary, error } = await runStudy(

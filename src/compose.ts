@@ -19,6 +19,7 @@ import type { ServiceGroup } from './parallel/service-group.ts';
 import type { Summary } from './report/summary.ts';
 import { discard, openRun } from './runs/open-run.ts';
 import type { FileRunStore, RunPaths } from './runs/run-store.ts';
+import { refined } from './refine.ts';
 import { replay } from './study/replay.ts';
 import { tune as tuneStudy } from './study/tune.ts';
 import { version } from './base/version.ts';
@@ -47,13 +48,13 @@ export interface StudyOutcome {
   readonly error: unknown;
 }
 
-export function createOptimizer({ space, search, seed }: Settings): Optimizer {
-  const common = { space, seed, maxEvaluations: search.maxEvaluations };
+export function createOptimizer({ space, search, seed, presets }: Settings): Optimizer {
+  const common = { space, seed, maxEvaluations: search.maxEvaluations, presets };
   if (search.algorithm === 'random') return new RandomSearch(common);
-  const { particles, coefficients, ftol, ftolIter } = search;
+  const { particles, coefficients, strategy, ftol, ftolIter } = search;
   return search.synchronous
-    ? new SynchronousPso({ ...common, particles, coefficients, ftol, ftolIter })
-    : new PSOOptimizer({ ...common, particles, coefficients });
+    ? new SynchronousPso({ ...common, particles, coefficients, strategy, ftol, ftolIter })
+    : new PSOOptimizer({ ...common, particles, coefficients, strategy });
 }
 
 /** Runs a study to its end, or until the signal; a summary is written either way. */
@@ -93,19 +94,20 @@ async function search(
   world: World,
   signal: AbortSignal,
 ): Promise<void> {
-  const { settings, events } = options;
+  const { settings: given, events } = options;
   const { clock, engine } = world;
   // What can be found wrong without a machine is found before one is touched.
-  checkPlans(settings, engine, groups);
+  checkPlans(given, engine, groups);
   await using benchmark = await world.createBenchmark();
-  benchmark.check?.(settings.benchmarkConfig);
+  benchmark.check?.(given.benchmarkConfig);
   await pool.setup(signal);
-  await using monitor = wireMonitor(settings, events, world, pool);
+  await using monitor = wireMonitor(given, events, world, pool);
   monitor.start();
-  await refuseForeignServices(settings, engine, groups, signal);
+  await refuseForeignServices(given, engine, groups, signal);
+  const settings = refined(given, engine, groups, store.entries, events);
   const optimizer = createOptimizer(settings);
   const progress = replay(store.entries, optimizer);
-  await announce(options, store, groups, clock);
+  await announce(options, settings, store, groups, clock);
   const dispatcher = wireDispatcher({ settings, events, world, pool, store, benchmark });
   for (const record of progress.told) dispatcher.remember(record);
   const evaluations = plannedEvaluations(settings);
@@ -155,11 +157,12 @@ function plannedEvaluations({ search, confirmation: { runs, finalists } }: Setti
 
 async function announce(
   options: StudyOptions,
+  settings: Settings,
   store: FileRunStore,
   groups: readonly ServiceGroup[],
   clock: Clock,
 ): Promise<void> {
-  const { settings, events, resume } = options;
+  const { events, resume } = options;
   const members: GroupRecord[] = groups.map((group) => ({ group_id: group.id, hosts: group.hosts }));
   const at = clock.wallTime().toISOString();
   const resumed = store.entries.some((entry) => entry.type === 'run-started');
@@ -178,6 +181,7 @@ async function announce(
       version,
       slos: settings.fitness,
       groups: members,
+      ...(settings.space === options.settings.space ? {} : { fields: settings.space.fields }),
     });
   }
   events.emit({

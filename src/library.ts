@@ -1,3 +1,5 @@
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { childController } from './base/cancellation.ts';
 import { EventBus, type RunEvent } from './base/events.ts';
 import type { RunStore } from './parallel/ports.ts';
@@ -51,6 +53,7 @@ export interface ConnectedGroups extends AsyncDisposable {
 function forgetfulStore(runId: string): RunStore {
   return {
     runId,
+    directory: join(tmpdir(), `optimizer-${runId}`),
     append: async () => Promise.resolve(),
     keep: async () => Promise.resolve(),
     [Symbol.asyncDispose]: async () => Promise.resolve(),

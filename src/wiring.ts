@@ -2,11 +2,12 @@ import type { EventSink } from './base/events.ts';
 import { createRng } from './base/rng.ts';
 import { fromSeconds, ms } from './base/units.ts';
 import type { Settings } from './config/settings.ts';
-import { Evaluation } from './parallel/evaluation.ts';
+import { hostRuntime } from './remote/host-runtime.ts';
+import { Evaluation, type EvaluationDependencies } from './parallel/evaluation.ts';
 import type { GroupDependencies } from './parallel/group-dependencies.ts';
 import { HealthMonitor } from './parallel/health-monitor.ts';
 import { ParticleDispatcher, type DispatcherOptions } from './parallel/particle-dispatcher.ts';
-import type { Benchmark, RunStore } from './parallel/ports.ts';
+import type { Benchmark, RunStore, ToolHost } from './parallel/ports.ts';
 import { ServiceGroup } from './parallel/service-group.ts';
 import { ServiceGroupPool } from './parallel/service-group-pool.ts';
 import type { World } from './world.ts';
@@ -39,6 +40,8 @@ export function wireGroups({ settings, events, world, store }: Wiring): Wired {
     logPatterns: engine.logPatterns,
     engine: engine.name,
     sharesPaths: sharesPaths(settings),
+    inspection:
+      engine.inspection && ((node, group) => engine.inspection?.(settings.engineConfig, node, group)),
     note: (text) => events.emit({ type: 'note', text }),
   };
   const groups = settings.parallel.service_groups.map((config) => new ServiceGroup(config, dependencies));
@@ -67,6 +70,21 @@ export function wireMonitor(
   return new HealthMonitor(pool, { clock, events, interval, timeout: ms(10_000) });
 }
 
+/** Load tools on the controller are this run's as well. */
+async function toolsHere(
+  world: World,
+  { runId, directory }: RunStore,
+  { groupId, trialId, attempt }: Parameters<EvaluationDependencies['controller']>[0],
+): Promise<ToolHost> {
+  const owner = { runId, groupId, rank: 0 };
+  return {
+    executor: await world.controller(),
+    directory: `${directory}/trials/${trialId}/bench-${attempt}`,
+    env: {},
+    wrap: (command) => hostRuntime.wrap(command, owner),
+  };
+}
+
 /** Brings particles to the groups of a pool. */
 export function wireDispatcher(
   wiring: Wiring & {
@@ -76,12 +94,13 @@ export function wireDispatcher(
   },
 ): ParticleDispatcher {
   const { settings, events, world, store, pool, benchmark, resultCallback } = wiring;
-  const { clock, engine } = world;
+  const { clock, engine, http } = world;
   const { parallel, engineConfig, benchmarkConfig, fitness, seed } = settings;
   const evaluation = new Evaluation({
-    ...{ engine, engineConfig, benchmark, benchmarkConfig, fitness, clock, events, store, seed },
+    ...{ http, engine, engineConfig, benchmark, benchmarkConfig, fitness, clock, events, store, seed },
     evaluationTimeout: fromSeconds(parallel.evaluation_timeout),
     benchmarkRetries: 1,
+    controller: async (trial) => toolsHere(world, store, trial),
   });
   return new ParticleDispatcher({
     ...{ pool, evaluation, clock, events, store, resultCallback },
@@ -93,5 +112,6 @@ export function wireDispatcher(
       jitter: 0.1,
     },
     rng: createRng(seed).fork('retries'),
+    broken: (params) => settings.space.broken(params),
   });
 }

@@ -3,11 +3,19 @@ import { systemClock, type Clock } from './base/clock.ts';
 import { benchmarks } from './benchmarks/index.ts';
 import type { Settings } from './config/settings.ts';
 import { engineNamed } from './engines/index.ts';
-import type { Benchmark, Connector, Engine, HttpProbe, NodeProbe, Runtime } from './parallel/ports.ts';
+import type {
+  Benchmark,
+  Connector,
+  Engine,
+  Executor,
+  HttpProbe,
+  NodeProbe,
+  Runtime,
+} from './parallel/ports.ts';
 import { hostRuntime } from './remote/host-runtime.ts';
 import { httpProbe } from './remote/http-probe.ts';
 import { nodeProbe } from './remote/node-inspection.ts';
-import { localConnector, sshConnector } from './remote/remote-executor.ts';
+import { localConnector, sshConnector, thisMachine } from './remote/remote-executor.ts';
 import { createSimulation } from './simulation/index.ts';
 
 /** All that a study meets outside of itself. */
@@ -18,6 +26,8 @@ export interface World {
   readonly http: HttpProbe;
   readonly runtime: Runtime;
   readonly engine: Engine;
+  /** This machine, for load tools that run here. */
+  controller(): Promise<Executor>;
   /** Loaded when it is needed: most commands never measure anything. */
   createBenchmark(): Promise<Benchmark>;
   /** Brings work to its end: in a world whose time does not pass by itself, lets it pass. */
@@ -36,6 +46,7 @@ function realWorld({ engine, benchmark, local, acceptNewHostKeys }: Settings): W
     http: httpProbe,
     runtime: hostRuntime,
     engine: engineNamed(engine),
+    controller: async () => Promise.resolve(thisMachine()),
     createBenchmark: async () => kind.create(),
     run: async (work) => work,
   };
@@ -49,6 +60,7 @@ export function worldOf(settings: Settings): World {
   return {
     ...simulation,
     engine: simulation.engine(engineNamed(settings.engine)),
+    controller: async () => Promise.reject(new Error('a simulation runs no tools')),
     createBenchmark: async () => Promise.resolve(benchmark),
     run: async (work) => clock.run(work),
   };

@@ -18,7 +18,12 @@ export interface NodeOptions {
   readonly identity_file?: string | undefined;
   readonly known_hosts_file?: string | undefined;
   readonly device_type?: string | undefined;
+  readonly interface?: string | undefined;
+  readonly env?: Readonly<Record<string, string>> | undefined;
 }
+
+/** What an unset `health_check_url` means; engines that know their own place do not look at it. */
+export const defaultHealthUrl = 'http://{host}:8000/health';
 
 export const defaultWorkDir = '/tmp/modelevalstate';
 
@@ -46,6 +51,10 @@ export class NodeConfig {
   readonly known_hosts_file: string | undefined;
   /** undefined: found out on the node. */
   readonly device_type: DeviceType | undefined;
+  /** The network interface that other nodes of its group are reached by. */
+  readonly interface: string | undefined;
+  /** For processes on this node, over those of its group. */
+  readonly env: Readonly<Record<string, string>>;
 
   constructor(options: NodeOptions) {
     const { host, ssh_port: port, npu_ids: ids = [0, 1, 2, 3, 4, 5, 6, 7] } = options;
@@ -65,6 +74,8 @@ export class NodeConfig {
     this.identity_file = options.identity_file;
     this.known_hosts_file = options.known_hosts_file;
     this.device_type = deviceType(options.device_type);
+    this.interface = options.interface;
+    this.env = options.env ?? {};
   }
 
   toString(): string {
@@ -120,7 +131,7 @@ export class ServiceGroupConfig {
     this.worker_script = options.worker_script === '' ? undefined : options.worker_script;
     this.stop_script = options.stop_script === '' ? undefined : options.stop_script;
     this.config_path = options.config_path ?? '/tmp/modelevalstate/config.json';
-    this.health_check_url = options.health_check_url ?? 'http://{host}:8000/health';
+    this.health_check_url = options.health_check_url ?? defaultHealthUrl;
     this.health_check_timeout = timeout;
     this.start_silence_timeout = options.start_silence_timeout ?? 600;
     this.stop_grace = options.stop_grace ?? 10;
@@ -134,6 +145,14 @@ export class ServiceGroupConfig {
   toString(): string {
     return `ServiceGroupConfig(id=${this.group_id}, nodes=${this.nodes.length}, npus=${this.npus})`;
   }
+}
+
+/** What fields and layouts depend on before anything is connected. */
+export interface GroupShape {
+  readonly nodes: number;
+  readonly devicesPerNode: number;
+  /** undefined: found out on the nodes. */
+  readonly deviceType: DeviceType | undefined;
 }
 
 export interface ParallelOptions {
@@ -186,6 +205,16 @@ export class ParallelConfig {
     this.retry_delay = options.retry_delay ?? 10;
   }
 
+  /** What fits on every group: of the smallest. */
+  get shape(): GroupShape {
+    const nodes = this.service_groups.flatMap((group) => group.nodes);
+    return {
+      nodes: Math.min(...this.service_groups.map((group) => group.nodes.length)),
+      devicesPerNode: Math.min(...nodes.map((node) => node.npu_ids.length)),
+      deviceType: nodes.find((node) => node.device_type !== undefined)?.device_type,
+    };
+  }
+
   /** @throws ConfigurationError naming the line */
   static fromHostfile(path: string, nodesPerGroup = 2, options: FromHostsOptions = {}): ParallelConfig {
     return ParallelConfig.fromHosts(readHostfile(path, nodesPerGroup).groups, options);
@@ -213,7 +242,7 @@ export class ParallelConfig {
       ...table,
       service_groups: table.service_groups.map((group) => {
         const nodes = group.nodes.map(
-          (node) => new NodeConfig({ ...defaults, ...defined(group), ...defined(node) }),
+          (node) => new NodeConfig({ ...defaults, ...defined(group), env: undefined, ...defined(node) }),
         );
         const env = { ...defaults.env, ...group.env };
         return new ServiceGroupConfig({ ...defaults, ...defined(group), env, nodes });
@@ -237,7 +266,7 @@ function groupOf(
   const count = npusPerNode ?? 8;
   const ids = Array.from({ length: Math.max(0, count) }, (_, i) => i);
   const given = npusPerNode === undefined ? (defaults.npu_ids ?? ids) : ids;
-  const nodes = hosts.map((host) => new NodeConfig({ ...defaults, npu_ids: given, host }));
+  const nodes = hosts.map((host) => new NodeConfig({ ...defaults, env: undefined, npu_ids: given, host }));
   return new ServiceGroupConfig({ ...defaults, group_id: id, nodes });
 }
 

@@ -25,6 +25,7 @@ export const fieldSchema: z.ZodType<Field> = z.strictObject({
   value: paramValue.default(0),
   dtype_param: z.unknown().default(null),
   constant: z.union([number(), z.null()]).default(null),
+  scale: oneOf('linear', 'log').optional(),
 });
 
 export const fieldsSchema = (): z.ZodType<Field[]> => list(fieldSchema, 'tables, one a field');
@@ -38,6 +39,7 @@ const nodeKeys = {
   identity_file: text().optional(),
   known_hosts_file: text().optional(),
   device_type: oneOf('npu', 'ascend', 'gpu', 'cuda', 'none').optional(),
+  interface: text().optional(),
 };
 
 /** Keys of a service group; those in seconds accept fractions. */
@@ -59,7 +61,9 @@ const groupSchema = z.strictObject({
   ...nodeKeys,
   group_id: integer(),
   nodes: z
-    .array(z.strictObject({ ...nodeKeys, host: text() }), { error: 'a list of nodes' })
+    .array(z.strictObject({ ...nodeKeys, host: text(), env: environment().optional() }), {
+      error: 'a list of nodes',
+    })
     .min(1, { error: 'at least one node' }),
 });
 
@@ -75,6 +79,20 @@ export const parallelSchema = z.strictObject({
 });
 export type ParallelTable = z.infer<typeof parallelSchema>;
 export type GroupDefaults = ParallelTable['defaults'];
+
+/** Where services run on their nodes. */
+export const runtimeSchema = z.strictObject({
+  kind: oneOf('host', 'docker', 'podman', 'exec').default('host'),
+  /** docker, podman: what is run. */
+  image: text().optional(),
+  /** exec: the container that the user keeps up, and whose tool reaches it. */
+  container: text().optional(),
+  tool: oneOf('docker', 'podman').default('docker'),
+  /** Further words of `run` or `exec`, before the image. */
+  args: list(text(), 'words').default([]),
+  sudo: boolean().default(false),
+});
+export type RuntimeTable = z.infer<typeof runtimeSchema>;
 
 const strategies = ['exp_decay', 'nonlin_mod', 'lin_variation', 'random'] as const;
 const ioTable = z.record(z.string(), z.unknown(), { error: 'a table' }).optional();
@@ -122,6 +140,11 @@ export const topLevelShape = {
   data_storage: z
     .strictObject({ store_dir: text().optional(), pso_top_k: integer({ atLeast: 0 }).default(3) })
     .default({ pso_top_k: 3 }),
+  presets: boolean().default(true),
+  constraint: list(z.strictObject({ expr: text(), reason: text().optional() }), 'tables with expr').default(
+    [],
+  ),
+  runtime: runtimeSchema.prefault({}),
   parallel: parallelSchema.default(() => parallelSchema.parse({})),
   simulate: z
     .strictObject({
@@ -150,9 +173,6 @@ export const ignoredKeys = [
   'sample_size',
   'particles_time_out',
   'slo_coefficient',
-  'mem_coefficient',
   'max_fine_tune',
-  'scaling_coefficient',
   'step_size',
-  'theory_guided_enable',
 ] as const;

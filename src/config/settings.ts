@@ -1,16 +1,18 @@
-import { ConfigurationError, ModelEvalStateError } from '../base/errors.ts';
+import { ConfigurationError } from '../base/errors.ts';
 import type { FitnessSettings } from '../core/fitness/fitness.ts';
 import type { Coefficients } from '../core/pso/step.ts';
+import type { Strategy } from '../core/pso/strategy.ts';
 import { constriction } from '../core/pso/step.ts';
 import { presetNames, type PresetName } from '../core/serving/presets.ts';
-import { createSearchSpace, type SearchSpace } from '../core/space/space.ts';
+import type { ServingParams } from '../core/space/field.ts';
+import type { SearchSpace, SpaceRules } from '../core/space/space.ts';
 import { type HostGroups } from './host-lists.ts';
 import type { ParallelConfig } from './parallel-config.ts';
 import { parallelOf } from './parallel-settings.ts';
-import { InvalidConfiguration, type ConfigProblem } from './problems.ts';
-import { ignoredKeys, type TopLevel } from './schema.ts';
+import { spaceOf } from './space-settings.ts';
+import { ignoredKeys, type RuntimeTable, type TopLevel } from './schema.ts';
 import { isTable, type ConfigDocument, type Table } from './sources.ts';
-import { pick, validate, type Registry, type Tool } from './validate.ts';
+import { pick, validate, type Registry, type Tool, type Workload } from './validate.ts';
 
 /** What the command line may override. Names follow the flags. */
 export interface Flags {
@@ -35,6 +37,7 @@ export interface Search {
   readonly maxEvaluations: number;
   readonly synchronous: boolean;
   readonly coefficients: Coefficients;
+  readonly strategy: Strategy;
   readonly ftol: number;
   readonly ftolIter: number;
 }
@@ -57,6 +60,15 @@ export interface Settings {
   readonly benchmark: string;
   readonly benchmarkConfig: unknown;
   readonly space: SearchSpace;
+  /** Configurations of experts, tried after the present one. */
+  readonly presets: readonly ServingParams[];
+  /** What configurations must keep. */
+  readonly rules: SpaceRules;
+  /** Bounds are derived from device memory; undefined: not. */
+  readonly theory: { readonly memCoefficient: number; readonly scalingCoefficient: number } | undefined;
+  /** Tokens of a usual request, where the benchmark says so. */
+  readonly workload: Workload | undefined;
+  readonly runtime: RuntimeTable;
   readonly search: Search;
   readonly fitness: FitnessSettings;
   readonly confirmation: { readonly runs: number; readonly finalists: number };
@@ -116,8 +128,15 @@ function notesOf(
       ? []
       : [`${ignored.join(', ')}: accepted from the original's files, without effect`]),
     ...(flags.pd === 'disaggregation' ? ['--pd disaggregation: let the start script deploy both roles'] : []),
-    ...(top.pso_strategy === undefined ? [] : ['pso_strategy: accepted, the coefficients stay constant']),
+    ...(Object.values(top.pso_strategy ?? {}).includes('random')
+      ? ['pso_strategy "random": there is no such schedule; that coefficient stays constant']
+      : []),
   ];
+}
+
+function strategyOf({ pso_strategy: given = {} }: TopLevel): Strategy {
+  const known = Object.entries(given).filter(([, schedule]) => schedule !== 'random');
+  return Object.fromEntries(known);
 }
 
 function searchOf(top: TopLevel): Search {
@@ -129,6 +148,7 @@ function searchOf(top: TopLevel): Search {
     maxEvaluations: particles * Math.min(top.iters, 200),
     synchronous: top.synchronous,
     coefficients: { c1: c1 ?? constriction.c1, c2: c2 ?? constriction.c2, w: w ?? constriction.w },
+    strategy: strategyOf(top),
     ftol: top.ftol,
     ftolIter: top.ftol_iter,
   };
@@ -164,6 +184,20 @@ function fitnessOf(top: TopLevel): FitnessSettings {
   };
 }
 
+const theoryOf = (top: TopLevel): Settings['theory'] =>
+  top.theory_guided_enable
+    ? { memCoefficient: top.mem_coefficient, scalingCoefficient: top.scaling_coefficient }
+    : undefined;
+
+function presetsOf(top: TopLevel, engine: Tool, config: unknown, { shape }: ParallelConfig): ServingParams[] {
+  const presets = top.presets ? engine.presets?.(config, shape) : undefined;
+  return (presets ?? []).map(({ params }) => params);
+}
+
+function benchmarkOf(top: TopLevel, { benchmarkPolicy }: Flags, { benchmarks }: Registry): Tool {
+  return pick('benchmark', benchmarkPolicy ?? top.benchmark ?? 'builtin', benchmarks);
+}
+
 /**
  * Flags over environment over files over defaults.
  * @throws InvalidConfiguration with every problem found, or ConfigurationError
@@ -173,20 +207,27 @@ export function resolveSettings(input: SettingsInput, registry: Registry): Setti
   const top = validate(document, registry);
   const notes = notesOf(top, document, flags, hosts);
   const engine = pick('engine', engineName(top, flags, registry, notes), registry.engines);
-  const benchmark = pick(
-    'benchmark',
-    flags.benchmarkPolicy ?? top.benchmark ?? 'builtin',
-    registry.benchmarks,
-  );
+  const benchmark = benchmarkOf(top, flags, registry);
   const engineConfig = top[engine.name] ?? engine.config.parse({});
   const { parallel, local } = parallelOf(top, input);
+  const benchmarkConfig = top[benchmark.name] ?? benchmark.config.parse({});
+  const tools = [
+    { tool: engine, config: engineConfig },
+    { tool: benchmark, config: benchmarkConfig },
+  ];
+  const { space, rules } = spaceOf(tools, document, top, parallel.shape);
   const output = flags.output ?? top.output;
   return Object.freeze({
     engine: engine.name,
     engineConfig,
     benchmark: benchmark.name,
-    benchmarkConfig: top[benchmark.name] ?? benchmark.config.parse({}),
-    space: spaceOf(engine, engineConfig, document),
+    benchmarkConfig,
+    space,
+    rules,
+    theory: theoryOf(top),
+    workload: benchmark.workloadOf?.(benchmarkConfig),
+    presets: presetsOf(top, engine, engineConfig, parallel),
+    runtime: top.runtime,
     search: searchOf(top),
     fitness: fitnessOf(top),
     confirmation: { runs: top.confirm_runs, finalists: top.data_storage.pso_top_k },
@@ -202,36 +243,4 @@ export function resolveSettings(input: SettingsInput, registry: Registry): Setti
     acceptNewHostKeys: flags.acceptNewHostKeys ?? false,
     notes,
   });
-}
-
-function spaceOf(engine: Tool, engineConfig: unknown, document: ConfigDocument): SearchSpace {
-  const fields = engine.fieldsOf?.(engineConfig) ?? [];
-  const source = document.origin[engine.name] ?? 'configuration';
-  const problems: ConfigProblem[] = [];
-  for (const [index, field] of fields.entries()) {
-    try {
-      createSearchSpace(
-        [field].map((one) => ({
-          ...one,
-          dtype: one.dtype === 'ratio' || one.dtype === 'factories' ? 'float' : one.dtype,
-        })),
-      );
-    } catch (error) {
-      if (!(error instanceof ModelEvalStateError)) throw error;
-      problems.push({
-        source,
-        at: `${engine.name}.target_field[${index}] (${field.name})`,
-        expected: error.message,
-      });
-    }
-  }
-  if (fields.length === 0) {
-    problems.push({
-      source,
-      at: `${engine.name}.target_field`,
-      expected: `at least one [[${engine.name}.target_field]]: without a field there is nothing to tune`,
-    });
-  }
-  if (problems.length > 0) throw new InvalidConfiguration(problems);
-  return createSearchSpace(fields);
 }

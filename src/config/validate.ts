@@ -1,6 +1,8 @@
 import { z } from 'zod';
 import { ConfigurationError } from '../base/errors.ts';
-import type { Field } from '../core/space/field.ts';
+import type { ConstraintRule } from '../core/space/constraints.ts';
+import type { Field, ServingParams } from '../core/space/field.ts';
+import type { GroupShape } from './parallel-config.ts';
 import { didYouMean, InvalidConfiguration, type ConfigProblem } from './problems.ts';
 import { topLevelShape, type TopLevel } from './schema.ts';
 import { isTable, type ConfigDocument, type Table } from './sources.ts';
@@ -9,8 +11,21 @@ import { isTable, type ConfigDocument, type Table } from './sources.ts';
 export interface Tool {
   readonly name: string;
   readonly config: z.ZodType;
-  /** The fields of its table; engines only. */
-  fieldsOf?(config: unknown): readonly Field[];
+  /** The fields that its table declares, or its own where it declares none. */
+  fieldsOf?(config: unknown, shape: GroupShape): readonly Field[];
+  /** What its requests are like; benchmarks only. */
+  workloadOf?(config: unknown): Workload | undefined;
+  constraints?(config: unknown, shape: GroupShape): readonly ConstraintRule[];
+  presets?(
+    config: unknown,
+    shape: GroupShape,
+  ): readonly { readonly name: string; readonly params: ServingParams }[];
+}
+
+/** Tokens of a usual request. */
+export interface Workload {
+  readonly inputTokens: number;
+  readonly outputTokens: number;
 }
 
 export interface Registry {

@@ -1,10 +1,21 @@
 import type { Engine } from '../parallel/ports.ts';
 import { need } from '../base/assert.ts';
 import { emulatorEngine } from './emulator/emulator.ts';
+import { llamacppEngine } from './llamacpp/llamacpp.ts';
+import { mindieEngine } from './mindie/mindie.ts';
 import { scriptEngine } from './script/script.ts';
+import { sglangEngine } from './sglang/sglang.ts';
+import { vllmEngine } from './vllm/vllm.ts';
 
 /** Every engine; a new one is a folder and a line here. */
-export const engines: readonly Engine[] = [scriptEngine, emulatorEngine];
+export const engines: readonly Engine[] = [
+  scriptEngine,
+  vllmEngine,
+  sglangEngine,
+  mindieEngine,
+  llamacppEngine,
+  emulatorEngine,
+] as Engine[];
 
 /** One that settings name: they were checked against this list. */
 export function engineNamed(name: string): Engine {

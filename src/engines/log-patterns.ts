@@ -1,54 +1,75 @@
 import type { LogPattern } from '../parallel/ports.ts';
 
+/**
+ * Lines that tell why a service ends. In the order of causes: the first that a log contains decides the blame.
+ * Anchored on exception texts, never on ERROR alone: requests are logged as well.
+ */
+
 const smaller = 'This configuration needs more device memory than there is; it is not tried again.';
 
-const params = (text: string, remedy = smaller): LogPattern => ({
+/** The configuration is at fault; the start ends at once. */
+export const params = (text: string, remedy = smaller): LogPattern => ({
   text,
   blame: 'params',
   remedy,
   fatal: true,
 });
-const node = (text: string, remedy: string, ignoreCase = false): LogPattern => ({
+
+/** The machine is at fault. The process may get over it, so only its end ends the start. */
+export const node = (text: string, remedy: string, ignoreCase = false): LogPattern => ({
   text,
   ignoreCase,
   blame: 'node',
   remedy,
   fatal: false,
 });
-const operator = (text: string, remedy: string): LogPattern => ({
+
+/** Nothing will start before a person has mended it. */
+export const operator = (text: string, remedy: string): LogPattern => ({
   text,
   blame: 'operator',
   remedy,
-  fatal: false,
+  fatal: true,
 });
 
-/** Lines that mean the same whatever engine writes them; anchored on exception texts, never on ERROR alone. */
+/** Says that it is over, not why: the cause is in the lines before. */
+export const wrapper = (text: string): LogPattern => ({
+  text,
+  blame: 'node',
+  remedy: '',
+  fatal: true,
+  wrapper: true,
+});
+
+/** Lines that mean the same whatever engine writes them. */
 export const commonPatterns: readonly LogPattern[] = [
   params('CUDA out of memory'),
   params('torch.OutOfMemoryError'),
   params('NPU out of memory. Tried to allocate'),
-  params('No available memory for the cache blocks'),
-  {
-    ...params('To serve at least one request with the model'),
-    remedy:
-      'Raise gpu_memory_utilization or tensor parallelism, or lower the model length or the batched tokens.',
-    sentence: {
-      match: /max seq len \((\d+)\)[^(]*\(([\d.]+ GiB) KV cache is needed.*?memory \((-?[\d.]+ GiB)\)/,
-      words: 'KV cache $3 < $2 needed for one request of $1 tokens',
-    },
-  },
-  params('Not enough memory. Please try to increase --mem-fraction-static'),
-  params('cudaMalloc failed: out of memory'),
   params('Memory_Allocation_Failure(EL0004)'),
-  operator(
-    'error: unrecognized arguments:',
-    'The start script passes an argument that this version does not know.',
-  ),
-  operator('GatedRepoError', 'Download the model beforehand; nodes must not depend on a hub.'),
+  {
+    ...operator('GatedRepoError', 'Download the model beforehand; nodes must not depend on a hub.'),
+    fatal: false,
+  },
+  {
+    ...operator(
+      'Repository Not Found',
+      'Check the name of the model, or give a path that exists on every node.',
+    ),
+    fatal: false,
+  },
+  node('Communication_Error_Bind_IP_Port(EJ0003)', 'Something else holds a port of the fabric on this node.'),
+  node('SUSPECT REMOTE ERROR', 'Another node of the group failed first: see its log.'),
+  node('DistStoreError: Timed out after', 'A node of the group did not come: see its log, and the network.'),
+  node('recvValue failed on SocketImpl', 'A node of the group was lost: see its log.'),
   node('address already in use', 'Something else holds the port on this node.', true),
   node('No space left on device', 'Free disk space (or /dev/shm) on this node.'),
   node('Bus error', 'Look at /dev/shm on this node: it is often too small.'),
   node('NCCL error: unhandled system error', 'Check the network between the nodes of the group.'),
+  node(
+    'remote process exited or there was a network error',
+    'Another node of the group failed first: see its log.',
+  ),
   node('CUDA error: uncorrectable ECC', 'A device of this node is broken.'),
   node('busy or unavailable', 'A device of this node is held by another process.'),
 ];

@@ -11,30 +11,6 @@ const paths = { output: text().optional(), process_name: text().optional(), work
 const metric = z.strictObject({ metric: text().optional(), algorithm: text().optional() }).optional();
 
 export const otherTables = {
-  mindie: z
-    .strictObject({
-      ...paths,
-      config_path: text().optional(),
-      config_bak_path: text().optional(),
-      command: z.strictObject({}).optional(),
-      target_field: fieldsSchema().optional(),
-    })
-    .optional(),
-  vllm: z
-    .strictObject({
-      ...paths,
-      command: z
-        .strictObject({
-          host: text().optional(),
-          port: text().optional(),
-          model: text().optional(),
-          served_model_name: text().optional(),
-          others: text().optional(),
-        })
-        .optional(),
-      target_field: fieldsSchema().optional(),
-    })
-    .optional(),
   kubectl: z
     .strictObject({
       ...paths,

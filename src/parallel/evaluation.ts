@@ -3,11 +3,21 @@ import type { Clock } from '../base/clock.ts';
 import { IPCTimeoutError, ModelEvalStateError, asOptimizerError } from '../base/errors.ts';
 import type { EventSink, TrialPhase } from '../base/events.ts';
 import { redactSecrets } from '../base/redact.ts';
-import { ms, toSeconds, type Ms } from '../base/units.ts';
+import { ms, toSeconds, type GroupId, type Ms, type TrialId } from '../base/units.ts';
 import { fitness, type FitnessSettings } from '../core/fitness/fitness.ts';
 import { violations } from '../core/fitness/slo.ts';
 import type { Suggestion } from '../core/pso/optimizer.ts';
-import type { Benchmark, BenchmarkResult, Engine, RunStore } from './ports.ts';
+import { readBack, type Effects } from './read-back.ts';
+import type {
+  Benchmark,
+  BenchmarkContext,
+  BenchmarkResult,
+  Engine,
+  HttpProbe,
+  RawOutput,
+  RunStore,
+  ToolHost,
+} from './ports.ts';
 import type { ErrorRecord, Verdict } from './records.ts';
 import type { RunningService } from './running-service.ts';
 import type { ServiceGroup } from './service-group.ts';
@@ -15,6 +25,13 @@ import type { ServiceGroup } from './service-group.ts';
 export interface EvaluationDependencies {
   readonly engine: Engine;
   readonly engineConfig: unknown;
+  readonly http: HttpProbe;
+  /** Where load tools run on the controller. */
+  controller(trial: {
+    readonly trialId: TrialId;
+    readonly groupId: GroupId;
+    readonly attempt: number;
+  }): Promise<ToolHost>;
   readonly benchmark: Benchmark;
   readonly benchmarkConfig: unknown;
   readonly fitness: FitnessSettings;
@@ -47,6 +64,10 @@ export function errorRecord(error: ModelEvalStateError): ErrorRecord {
   return { class: error.name, message, remedy, blame, details };
 }
 
+function withEffects({ verdict, numPrompts }: Measurement, effects: Effects | undefined): Measurement {
+  return { numPrompts, verdict: effects === undefined ? verdict : { ...verdict, effects } };
+}
+
 /** A dying service looks like a failing benchmark at first: its own word has this long to arrive. */
 const lastWord = ms(500);
 
@@ -73,8 +94,10 @@ export class Evaluation {
     let service: RunningService | undefined;
     try {
       service = await this.#start(group, suggestion, signal);
+      const effects = await this.#readBack(group, suggestion, signal);
       healthy = clock.now();
-      outcome = { measured: await this.#benchmark(group, service, suggestion, attempt, signal) };
+      const measured = await this.#benchmark(group, service, suggestion, attempt, signal);
+      outcome = { measured: withEffects(measured, effects) };
     } catch (error) {
       outcome = { error: asOptimizerError(error) };
     }
@@ -100,6 +123,16 @@ export class Evaluation {
     const service = await group.start(plan, { signal, trialId, isCurrent, runProven: this.#runProven });
     this.#runProven = true;
     return service;
+  }
+
+  async #readBack(
+    group: ServiceGroup,
+    { trialId, params }: Suggestion,
+    signal: AbortSignal,
+  ): Promise<Effects | undefined> {
+    const { engine, engineConfig, http } = this.#deps;
+    const wanted = engine.readBack?.(engineConfig, params, group.topology(trialId));
+    return wanted && (await readBack(engine.name, wanted, params, http, signal));
   }
 
   async #stop(
@@ -165,18 +198,21 @@ export class Evaluation {
       });
     using child = childController(signal, service.failed);
     using bounded = deadline(clock, timeout, expired, child.signal);
-    const context = { clock, events, trialId, groupId: group.id, attempt, runId: store.runId, seed, timeout };
+    const trial = { trialId, groupId: group.id, attempt };
+    const context: BenchmarkContext = {
+      ...{ ...trial, clock, events, runId: store.runId, seed, timeout, signal: bounded.signal },
+      toolHost: async (where) =>
+        where === 'master' ? group.toolHost(trialId, attempt) : this.#deps.controller(trial),
+      keep: async ({ name, content }: RawOutput) => store.keep(trialId, name, content),
+    };
     let result: BenchmarkResult;
     try {
-      result = await benchmark.run(benchmarkConfig, service.target, params, {
-        ...context,
-        signal: bounded.signal,
-      });
+      result = await benchmark.run(benchmarkConfig, service.target, params, context);
     } catch (error) {
       bounded.signal.throwIfAborted();
       throw error;
     }
-    await store.keep(trialId, result.raw.name, result.raw.content);
+    for (const output of result.raw) await context.keep(output);
     return this.#score(result);
   }
 

@@ -1,6 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import type { TrialId } from '../base/units.ts';
-import type { Connector, HttpProbe, LogPattern, NodeProbe, Runtime } from './ports.ts';
+import type { NodeConfig, ServiceGroupConfig } from '../config/parallel-config.ts';
+import type { Command, Connector, HttpProbe, LogPattern, NodeProbe, Runtime } from './ports.ts';
 
 export interface GroupDependencies {
   readonly connector: Connector;
@@ -13,6 +14,8 @@ export interface GroupDependencies {
   readonly engine: string;
   /** Files on nodes need the group in their name because another group could write the same. */
   readonly sharesPaths: boolean;
+  /** What the engine looks at on a node once it is connected. */
+  readonly inspection?: ((node: NodeConfig, group: ServiceGroupConfig) => Command | undefined) | undefined;
   readonly note: (text: string) => void;
 }
 

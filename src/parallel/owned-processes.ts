@@ -2,6 +2,7 @@ import { need } from '../base/assert.ts';
 import { childController, settleAll } from '../base/cancellation.ts';
 import { SimulatorStartError, SimulatorStopError } from '../base/errors.ts';
 import { ms, type GroupId, type Ms } from '../base/units.ts';
+import type { ServiceGroupConfig } from '../config/parallel-config.ts';
 import type { GroupDependencies, StartContext } from './group-dependencies.ts';
 import { isOrphan, parseCensus, type OwnedFound } from './leftovers.ts';
 import type { Owner, PlannedProcess } from './ports.ts';
@@ -9,6 +10,8 @@ import type { WatchedProcess } from './running-service.ts';
 import type { Node } from './topology.ts';
 
 export const commandTimeout = ms(60_000);
+/** Engines in Python take their time to say what they know. */
+const inspectionTimeout = ms(300_000);
 
 /** What this run has on the nodes of one group, wherever it went: starts it, counts it, ends it and proves that. */
 export class OwnedProcesses {
@@ -59,6 +62,19 @@ export class OwnedProcesses {
     );
   }
 
+  /** Lets the engine look around, when nothing of this run is left that it could trip over. */
+  async inspect(nodes: readonly Node[], group: ServiceGroupConfig, signal: AbortSignal): Promise<Node[]> {
+    return settleAll(
+      nodes.map(async ({ executor, facts }, rank) => {
+        const command = this.#deps.inspection?.(need(group.nodes[rank], 'node'), group);
+        if (command === undefined) return { executor, facts };
+        const wrapped = this.#deps.runtime.wrap(command, this.owner(rank));
+        const { stdout } = await executor.run(wrapped, { signal, timeout: inspectionTimeout });
+        return { executor, facts: { ...facts, inspected: stdout } };
+      }),
+    );
+  }
+
   owner(rank: number): Owner {
     return { runId: this.#deps.runId, groupId: this.#groupId, rank };
   }
@@ -77,6 +93,28 @@ export class OwnedProcesses {
       token: this.#deps.runtime.token(owner),
     });
     return { rank, host: executor.host, process };
+  }
+
+  /** One after the other, each to its end. @throws IPCCommandError */
+  async runAll(commands: readonly PlannedProcess[], signal: AbortSignal): Promise<void> {
+    for (const { rank, command } of commands) {
+      const { executor } = need(this.#nodes[rank], 'node');
+      const wrapped = this.#deps.runtime.wrap(command, this.owner(rank));
+      await executor.run(wrapped, { signal, timeout: commandTimeout });
+    }
+  }
+
+  /** Asks the service to stop by itself; what does not go then is ended. */
+  async ask(stop: readonly PlannedProcess[], grace: Ms, signal: AbortSignal): Promise<void> {
+    for (const { rank, command } of stop) {
+      const { executor } = need(this.#nodes[rank], 'node');
+      const timeout = ms(grace + 30_000);
+      try {
+        await executor.run(this.#deps.runtime.wrap(command, this.owner(rank)), { signal, timeout });
+      } catch (error) {
+        this.#deps.note(`stop script on ${executor.host}: ${(error as Error).message}; ending its processes`);
+      }
+    }
   }
 
   /** How many are alive. */

@@ -4,7 +4,7 @@ import type { Clock } from '../base/clock.ts';
 import type { ModelEvalStateError } from '../base/errors.ts';
 import type { EventSink } from '../base/events.ts';
 import type { Rng } from '../base/rng.ts';
-import { ms, toSeconds, trialId, type GroupId, type Ms, type TrialId } from '../base/units.ts';
+import { ms, toSeconds, trialId, type GroupId, type Ms } from '../base/units.ts';
 import type { Suggestion } from '../core/pso/optimizer.ts';
 import { isConvicted, type NodeFailure } from '../core/resilience/conviction.ts';
 import { retryDelay, shouldRetry, type RetryPolicy } from '../core/resilience/retry-policy.ts';
@@ -13,6 +13,8 @@ import { paramsKey } from '../core/space/space.ts';
 import { errorRecord, type Attempt, type Evaluation } from './evaluation.ts';
 import type { RunStore } from './ports.ts';
 import type { FailedAttempt, TrialRecord, Verdict } from './records.ts';
+import { effectiveParams } from './read-back.ts';
+import { notMeasured, refused, reused, type Settled } from './settled.ts';
 import { Tally, type DispatcherSummary } from './tally.ts';
 import type { ServiceGroupPool } from './service-group-pool.ts';
 
@@ -24,6 +26,8 @@ export interface DispatcherOptions {
   readonly events: EventSink;
   readonly store: RunStore;
   readonly rng: Rng;
+  /** The rule that a configuration breaks. */
+  readonly broken: (params: ServingParams) => string | undefined;
   /** Hears of every record of `evaluateParticles`. */
   readonly resultCallback?: ((record: TrialRecord) => void | Promise<void>) | undefined;
 }
@@ -36,13 +40,6 @@ interface Trial {
   readonly nodeFailures: NodeFailure[];
   readonly avoid: Set<GroupId>;
 }
-
-type Settled = Pick<
-  TrialRecord,
-  'verdict' | 'group_id' | 'start_s' | 'benchmark_s' | 'num_prompts' | 'reused_from'
->;
-
-const notMeasured = { start_s: 0, benchmark_s: 0, num_prompts: null, reused_from: null };
 
 /**
  * Brings particles to groups: as many at the same time as there are usable groups, no barrier between them.
@@ -72,6 +69,14 @@ export class ParticleDispatcher {
     if (record.group_id !== null) this.#noteGroup(record.params, record.group_id);
     if (record.reused_from !== null || record.verdict.kind === 'failed') return;
     this.#measured.set(paramsKey(record.params), Promise.resolve(record));
+    this.#rememberEffective(record);
+  }
+
+  /** Where the service adjusted what it was asked for, asking for that is the same configuration. */
+  #rememberEffective(record: TrialRecord): void {
+    if (record.verdict.kind !== 'scored') return;
+    const key = paramsKey(effectiveParams(record.params, record.verdict.effects));
+    if (!this.#measured.has(key)) this.#measured.set(key, Promise.resolve(record));
   }
 
   /**
@@ -129,13 +134,21 @@ export class ParticleDispatcher {
     const known = this.#measured.get(key);
     const earlier = known && (await known.catch(() => undefined));
     if (earlier !== undefined && earlier.verdict.kind !== 'failed') {
-      const record = this.#record(trial, reuse(earlier));
+      const record = this.#record(trial, reused(earlier));
+      await told(record);
+      return record;
+    }
+    const broken = this.#options.broken(suggestion.params);
+    if (broken !== undefined) {
+      const record = this.#record(trial, refused(broken));
       await told(record);
       return record;
     }
     const work = this.#untilVerdict(trial, told, signal);
     this.#measured.set(key, work);
-    return work;
+    const record = await work;
+    this.#rememberEffective(record);
+    return record;
   }
 
   async #untilVerdict(
@@ -274,10 +287,4 @@ export class ParticleDispatcher {
     this.#tally.told(record);
     return record;
   }
-}
-
-function reuse(earlier: TrialRecord): Settled {
-  const { verdict, group_id, num_prompts } = earlier;
-  const from: TrialId = earlier.reused_from ?? earlier.trial_id;
-  return { verdict, group_id, num_prompts, start_s: 0, benchmark_s: 0, reused_from: from };
 }

@@ -8,7 +8,8 @@ import type {
 } from '../core/fitness/fitness.ts';
 import type { Violation } from '../core/fitness/slo.ts';
 import type { Suggestion } from '../core/pso/optimizer.ts';
-import type { ServingParams } from '../core/space/field.ts';
+import type { Field, ServingParams } from '../core/space/field.ts';
+import type { Effects } from './read-back.ts';
 
 /** What is written about an error: enough to understand it without the program. */
 export interface ErrorRecord {
@@ -28,6 +29,8 @@ export type Verdict =
       readonly percentiles: Readonly<Partial<Record<string, Percentiles>>>;
       readonly violations: readonly Violation[];
       readonly flags: readonly string[];
+      /** What the service did with each parameter; absent where its engine does not tell. */
+      readonly effects?: Effects;
     }
   /** The configuration is at fault. */
   | { readonly kind: 'infeasible'; readonly error: ErrorRecord }
@@ -81,6 +84,8 @@ export type JournalEntry =
       /** What trials are judged by. */
       readonly slos: FitnessSettings;
       readonly groups: readonly GroupRecord[];
+      /** Where the engine's files on the nodes changed them. */
+      readonly fields?: readonly Field[];
     }
   | { readonly type: 'resumed'; readonly at: string; readonly groups: readonly GroupRecord[] }
   | { readonly type: 'asked'; readonly at: string; readonly suggestion: Suggestion }

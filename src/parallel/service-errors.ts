@@ -6,7 +6,7 @@ import {
   type ModelEvalStateError,
 } from '../base/errors.ts';
 import { toSeconds, type Ms } from '../base/units.ts';
-import { diagnose, firstMatch, reasonOf } from '../core/resilience/start-failure.ts';
+import { causeIn, diagnose, firstMatch, type Diagnosis } from '../core/resilience/start-failure.ts';
 import type { LogPattern } from './ports.ts';
 import type { WatchedProcess } from './running-service.ts';
 
@@ -16,6 +16,8 @@ export interface Experience {
   readonly runProven: boolean;
   readonly isCurrent: boolean;
 }
+
+const unclear = Symbol('unclear');
 
 /** The ways in which a service fails to live, as errors that say whose fault it is. */
 export class ServiceErrors {
@@ -27,18 +29,62 @@ export class ServiceErrors {
     this.#patterns = patterns;
   }
 
-  death({ host, process }: WatchedProcess, exitCode: number, experience: Experience): ModelEvalStateError {
-    const found = diagnose({ exitCode, tail: process.tail, patterns: this.#patterns, ...experience });
-    return this.#start(`${found.reason} (${host}, ${process.logFile})`, found.blame, found.remedy);
+  /** @param exitCode undefined: its log says that it ends */
+  death(
+    watched: WatchedProcess,
+    exitCode: number | undefined,
+    all: readonly WatchedProcess[],
+    experience: Experience,
+  ): ModelEvalStateError {
+    const others = all.filter((one) => one !== watched);
+    const found = diagnose({
+      exitCode,
+      tail: watched.process.tail,
+      elsewhere: others.map(({ process }) => process.tail),
+      patterns: this.#patterns,
+      ...experience,
+    });
+    return this.#diagnosed(found, watched);
   }
 
   /** A line that tells the end before the process notices itself; undefined for any other line. */
-  fatalLine({ host, process }: WatchedProcess, line: string): ModelEvalStateError | undefined {
-    const patterns = this.#patterns.filter((pattern) => pattern.fatal);
-    const match = firstMatch([line], patterns);
+  fatalLine(
+    watched: WatchedProcess,
+    line: string,
+    all: readonly WatchedProcess[],
+    experience: Experience,
+  ): ModelEvalStateError | undefined {
+    const match = firstMatch(
+      [line],
+      this.#patterns.filter((pattern) => pattern.fatal),
+    );
     if (match === undefined) return undefined;
-    const reason = `${reasonOf(match)} (${host}, ${process.logFile})`;
-    return this.#start(reason, match.pattern.blame, match.pattern.remedy);
+    if (match.pattern.wrapper === true) return this.death(watched, undefined, all, experience);
+    const found = causeIn([[line]], this.#patterns);
+    return found && this.#diagnosed(found, watched);
+  }
+
+  #diagnosed(
+    { reason, blame, remedy, ambiguous }: Diagnosis,
+    { host, process }: WatchedProcess,
+  ): SimulatorStartError {
+    const where = `${reason} (${host}, ${process.logFile})`;
+    return new SimulatorStartError(this.#engine, where, undefined, {
+      blame: ambiguous ? 'params' : blame,
+      remedy,
+      ...(ambiguous ? { cause: unclear } : {}),
+    });
+  }
+
+  /** Whose fault it is depends on who holds the memory of the devices. */
+  static isUnclear(error: unknown): error is SimulatorStartError {
+    return error instanceof SimulatorStartError && error.cause === unclear;
+  }
+
+  heldElsewhere(error: SimulatorStartError, host: string, share: number): SimulatorStartError {
+    const held = `${Math.round(100 * share)} % of a device's memory on ${host} is held by another process`;
+    const reason = `${String(error.details['reason'])}; ${held}`;
+    return this.#start(reason, 'node', `Look with nvidia-smi or npu-smi on ${host} for who holds it.`);
   }
 
   timeout(url: string, limit: Ms): ModelEvalStateError {
@@ -55,13 +101,14 @@ export class ServiceErrors {
 
   vanished(started: readonly WatchedProcess[], { groupProven, runProven }: Experience): ModelEvalStateError {
     const { host, process } = need(started.at(-1), 'process');
-    const found = firstMatch(process.tail, this.#patterns);
-    const told = found === undefined ? '' : `: ${reasonOf(found)}`;
+    const logs = [process.tail, ...started.slice(0, -1).map((one) => one.process.tail)];
+    const found = causeIn(logs, this.#patterns);
+    const told = found === undefined ? '' : `: ${found.reason}`;
     const unknown: Blame = groupProven ? 'params' : runProven ? 'node' : 'operator';
     return this.#start(
       `the start script returned 0 but left no process behind (${host}, ${process.logFile})${told}`,
-      found?.pattern.blame ?? unknown,
-      found?.pattern.remedy ??
+      found?.blame ?? unknown,
+      found?.remedy ??
         'Let the script start the service; set stop_script where another manager (docker, systemd) runs it.',
     );
   }

@@ -15,13 +15,14 @@ import {
 } from '../base/errors.ts';
 import { fromSeconds, groupId, ms, type GroupId, type Ms, type TrialId } from '../base/units.ts';
 import type { ServiceGroupConfig } from '../config/parallel-config.ts';
-import type { GroupTopology, LaunchPlan, RemoteProcess } from './ports.ts';
+import type { GroupTopology, LaunchPlan, RemoteProcess, ToolHost } from './ports.ts';
 import { watch, type RunningService, type WatchedProcess } from './running-service.ts';
 import type { GroupDependencies, StartContext } from './group-dependencies.ts';
 import { ServiceErrors, type Experience } from './service-errors.ts';
 import { commandTimeout, OwnedProcesses } from './owned-processes.ts';
 import { reached, untilHealthy, type StageContext } from './stages.ts';
 import { placeOf, untilFree } from './place.ts';
+import { judged } from './device-memory.ts';
 import { closeAll, connectNodes } from './connect-nodes.ts';
 import { topologyOf, type KnownNode, type Node } from './topology.ts';
 
@@ -61,9 +62,10 @@ export class ServiceGroup implements AsyncDisposable {
   async connect(signal: AbortSignal, options: { readonly retry: boolean }): Promise<void> {
     const kept = this.#nodes;
     this.#nodes = [];
-    const nodes = await connectNodes(this.config.nodes, kept, this.#deps, { ...options, signal });
+    let nodes = await connectNodes(this.config.nodes, kept, this.#deps, { ...options, signal });
     try {
       await this.#owned.takeOver(nodes, signal);
+      nodes = await this.#owned.inspect(nodes, this.config, signal);
     } catch (error) {
       await closeAll(nodes);
       throw error;
@@ -107,10 +109,11 @@ export class ServiceGroup implements AsyncDisposable {
     const started: WatchedProcess[] = [];
     try {
       await this.#writeFiles(plan, context.signal);
+      await this.#owned.runAll(plan.prepare ?? [], context.signal);
       return await this.#launch(plan, context, started);
     } catch (error) {
       await this.#stop(plan, started);
-      throw error;
+      throw await judged(error, this.#nodes, this.config.nodes, this.#deps, context.signal);
     }
   }
 
@@ -127,10 +130,22 @@ export class ServiceGroup implements AsyncDisposable {
     if (await this.#deps.http.listens(host, port, signal)) throw this.#errors.portInUse(host, port, blame);
   }
 
+  /** Where load tools run on the master. */
+  toolHost(trialId: TrialId, attempt: number): ToolHost {
+    const { executor, facts } = need(this.#nodes[0], 'node');
+    const owner = this.#owned.owner(0);
+    return {
+      executor,
+      directory: `${facts.workDir}/runs/${owner.runId}/g${owner.groupId}-r0/bench-${trialId}-${attempt}`,
+      env: need(this.topology(trialId).nodes[0], 'master').env,
+      wrap: (command) => this.#deps.runtime.wrap(command, owner),
+    };
+  }
+
   async #writeFiles(plan: LaunchPlan, signal: AbortSignal): Promise<void> {
     await settleAll(
-      plan.files.map(async ({ rank, path, content }) =>
-        need(this.#nodes[rank], 'node').executor.writeFile(path, content, signal),
+      plan.files.map(async ({ rank, path, content, mode }) =>
+        need(this.#nodes[rank], 'node').executor.writeFile(path, content, signal, mode),
       ),
     );
   }
@@ -152,8 +167,8 @@ export class ServiceGroup implements AsyncDisposable {
           return watched;
         }),
       );
-      this.#watchLogs(processes, fatal);
-      failed = watch(started, (watched, code) => this.#errors.death(watched, code, experience()));
+      this.#watchLogs(processes, started, experience, fatal);
+      failed = watch(started, (watched, code) => this.#errors.death(watched, code, started, experience()));
       const limit = (): Error => this.#errors.timeout(plan.probe.url, stage.timeout);
       using bounded = deadline(this.#deps.clock, stage.timeout, limit, context.signal, failed, fatal.signal);
       await reached(stage.until, this.#stageContext(plan, started, experience(), bounded.signal));
@@ -175,10 +190,15 @@ export class ServiceGroup implements AsyncDisposable {
   }
 
   /** A line that tells the end ends the wait, before the process notices itself. */
-  #watchLogs(processes: readonly WatchedProcess[], fatal: ChildController): void {
+  #watchLogs(
+    processes: readonly WatchedProcess[],
+    all: readonly WatchedProcess[],
+    experience: () => Experience,
+    fatal: ChildController,
+  ): void {
     for (const watched of processes) {
       watched.process.onLine((line) => {
-        const error = this.#errors.fatalLine(watched, line);
+        const error = this.#errors.fatalLine(watched, line, all, experience());
         if (error !== undefined) fatal.abort(error);
       });
     }
@@ -255,23 +275,12 @@ export class ServiceGroup implements AsyncDisposable {
       () => new SimulatorStopError(this.#deps.engine, undefined, 'it took too long'),
     );
     try {
-      await this.#askToStop(plan, limit.signal);
+      await this.#owned.ask(plan.stop, grace, limit.signal);
       await this.#owned.end(grace, started);
+      await this.#owned.runAll(plan.restore ?? [], limit.signal);
       await untilFree(placeOf(plan), this.#deps, limit.signal);
     } finally {
       for (const { process } of started) process[Symbol.dispose]();
-    }
-  }
-
-  async #askToStop(plan: LaunchPlan, signal: AbortSignal): Promise<void> {
-    for (const { rank, command } of plan.stop) {
-      const { executor } = need(this.#nodes[rank], 'node');
-      const timeout = ms(fromSeconds(this.config.stop_grace) + 30_000);
-      try {
-        await executor.run(this.#deps.runtime.wrap(command, this.#owned.owner(rank)), { signal, timeout });
-      } catch (error) {
-        this.#deps.note(`stop script on ${executor.host}: ${(error as Error).message}; ending its processes`);
-      }
     }
   }
 }

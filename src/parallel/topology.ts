@@ -11,7 +11,9 @@ export interface Node {
 /** What stays known of a machine when its connection is closed. */
 export type KnownNode = Pick<Node, 'facts'> & { readonly executor: Pick<Executor, 'address'> };
 
-const portsPerGroup = 50;
+const portsPerGroup = 48;
+/** For rendezvous, RPC and the like; the next start takes the next ones, so that none is in TIME_WAIT. */
+export const portsPerStart = 4;
 
 /** `path` with the group and rank in it, before its extension. */
 function ownPath(path: string, group: number, rank: number, needed: boolean): string {
@@ -34,7 +36,7 @@ export function topologyOf(
     runId: run.runId,
     trialId: run.trialId,
     groupId: groupId(id),
-    masterPort: 20_000 + slot * portsPerGroup + (run.start % portsPerGroup),
+    masterPort: 20_000 + slot * portsPerGroup + ((run.start * portsPerStart) % portsPerGroup),
     settings: config,
     nodes: config.nodes.map((node, rank) => ({
       rank,
@@ -43,6 +45,9 @@ export function topologyOf(
       deviceIds: node.npu_ids,
       deviceType: nodes?.[rank]?.facts.deviceType ?? node.device_type ?? 'npu',
       workDir: nodes?.[rank]?.facts.workDir ?? node.work_dir,
+      env: { ...config.env, ...node.env },
+      interface: node.interface,
+      inspected: nodes?.[rank]?.facts.inspected,
       configPath: ownPath(config.config_path, id, rank, run.sharesPaths),
     })),
   };

@@ -26,6 +26,23 @@ export const httpProbe: HttpProbe = {
     }
   },
 
+  async text(url, signal) {
+    using bounded = deadline(
+      systemClock,
+      patience,
+      () => new CommunicationError(`${url} did not answer`),
+      signal,
+    );
+    try {
+      const { statusCode, body } = await request(url, { signal: bounded.signal, reset: true });
+      const text = await body.text();
+      return statusCode === 200 ? text : undefined;
+    } catch {
+      signal.throwIfAborted();
+      return undefined;
+    }
+  },
+
   async listens(host, port, signal) {
     signal.throwIfAborted();
     return new Promise<boolean>((resolve) => {

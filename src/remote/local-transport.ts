@@ -13,7 +13,7 @@ export class LocalTransport implements Transport {
 
   readonly files: Files = {
     read: async (path, signal) => readFile(path, { signal }),
-    write: async (path, data) => writeFileAtomic(path, data, { mode: 0o600 }),
+    write: async (path, data, _signal, mode) => writeFileAtomic(path, data, { mode }),
     upload: async (local, remote) => copyFile(local, remote),
     download: async (remote, local) => copyFile(remote, local),
   };

@@ -26,7 +26,43 @@ printf '%s\\n%s\\n%s\\n' "$d" "$type" "$warning"
 `;
 }
 
+/** `index, used, total` of each device, MiB; the tool's own word for what it does not know is no number. */
+const nvidiaMemory = 'nvidia-smi --query-gpu=index,memory.used,memory.total --format=csv,noheader,nounits';
+
+/** The largest share in use among the given devices. */
+export function shareInUse(csv: string, ids: readonly number[]): number | undefined {
+  const shares = csv.split('\n').flatMap((line) => {
+    const [index, used, total] = line.split(',').map((cell) => Number(cell.trim()));
+    const known = index !== undefined && ids.includes(index) && (total ?? 0) > 0 && !Number.isNaN(used);
+    return known ? [(used as number) / (total as number)] : [];
+  });
+  return shares.length === 0 ? undefined : Math.max(...shares);
+}
+
+/** `HBM-Usage(MB)` of npu-smi's table, `3403 / 65536`, one row a chip in the order of the logic ids. */
+export function npuShareInUse(table: string, ids: readonly number[]): number | undefined {
+  const rows = table.split('\n').flatMap((line) => {
+    const last = [...line.matchAll(/(\d+)\s*\/\s*(\d+)/g)].at(-1);
+    const bus = /[0-9A-Fa-f]{4}:[0-9A-Fa-f]{2}:/.test(line);
+    return bus && last !== undefined ? [Number(last[1]) / Number(last[2])] : [];
+  });
+  const shares = rows.filter((_, id) => ids.includes(id));
+  return shares.length === 0 ? undefined : Math.max(...shares);
+}
+
 export const nodeProbe: NodeProbe = {
+  async memoryInUse(executor, { npu_ids: ids }, { deviceType }, signal) {
+    if (deviceType === 'none') return undefined;
+    const command = deviceType === 'gpu' ? nvidiaMemory : 'npu-smi info';
+    try {
+      const { stdout } = await executor.run(shell(command, 'device memory'), { signal, timeout: ms(30_000) });
+      return deviceType === 'gpu' ? shareInUse(stdout, ids) : npuShareInUse(stdout, ids);
+    } catch {
+      signal.throwIfAborted();
+      return undefined;
+    }
+  },
+
   async inspect(executor, node, signal): Promise<NodeFacts> {
     const script = inspection(node.work_dir, node.work_dir === defaultWorkDir);
     try {

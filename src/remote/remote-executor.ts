@@ -4,7 +4,7 @@ import { ModelEvalStateError } from '../base/errors.ts';
 import { ms } from '../base/units.ts';
 import type { NodeConfig } from '../config/parallel-config.ts';
 import { retryDelay, shouldRetry, type RetryPolicy } from '../core/resilience/retry-policy.ts';
-import type { Connector } from '../parallel/ports.ts';
+import type { Connector, Executor } from '../parallel/ports.ts';
 import { LocalTransport } from './local-transport.ts';
 import { ShellExecutor } from './shell-executor.ts';
 import { sshSettings } from './ssh-settings.ts';
@@ -63,6 +63,9 @@ export function sshConnector(options: { readonly acceptNewHostKeys: boolean }): 
     connect: async (node, signal, { retry }) => RemoteExecutor.connect(node, signal, { ...ssh, retry }),
   };
 }
+
+/** The controller, for what runs beside the studies. */
+export const thisMachine = (): Executor => new LocalExecutor();
 
 export const localConnector: Connector = {
   connect: async () => Promise.resolve(new LocalExecutor()),

@@ -68,10 +68,10 @@ export function sftpFiles(session: () => Promise<SFTPWrapper>): Files {
             );
           }),
       ),
-    write: async (path, data, signal) =>
+    write: async (path, data, signal, mode) =>
       using(signal, async (sftp) => {
         const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`;
-        await done((callback) => sftp.writeFile(temporary, data, { mode: 0o600, flag: 'wx' }, callback));
+        await done((callback) => sftp.writeFile(temporary, data, { mode, flag: 'wx' }, callback));
         try {
           await rename(sftp, temporary, path);
         } catch (error) {

@@ -83,10 +83,10 @@ export class ShellExecutor implements Executor {
     return this.#transport.files.read(path, signal);
   }
 
-  async writeFile(path: string, data: string | Uint8Array, signal: AbortSignal): Promise<void> {
+  async writeFile(path: string, data: string | Uint8Array, signal: AbortSignal, mode = 0o600): Promise<void> {
     const bytes = typeof data === 'string' ? Buffer.from(data) : Buffer.from(data);
     try {
-      await this.#transport.files.write(path, bytes, signal);
+      await this.#transport.files.write(path, bytes, signal, mode);
     } catch (error) {
       if ((error as { code?: unknown }).code !== 'ENOENT') throw this.#writeFailure(path, error);
       const parent = quote(posix.dirname(path));
@@ -94,7 +94,7 @@ export class ShellExecutor implements Executor {
         signal,
         timeout: ms(30_000),
       });
-      await this.#transport.files.write(path, bytes, signal).catch((again: unknown) => {
+      await this.#transport.files.write(path, bytes, signal, mode).catch((again: unknown) => {
         throw this.#writeFailure(path, again);
       });
     }

@@ -19,7 +19,7 @@ export interface Channel {
 export interface Files {
   read(path: string, signal: AbortSignal): Promise<Buffer>;
   /** temp + rename; @throws with code ENOENT when the parent is missing */
-  write(path: string, data: Buffer, signal: AbortSignal): Promise<void>;
+  write(path: string, data: Buffer, signal: AbortSignal, mode: number): Promise<void>;
   upload(local: string, remote: string, signal: AbortSignal): Promise<void>;
   download(remote: string, local: string, signal: AbortSignal): Promise<void>;
 }

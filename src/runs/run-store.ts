@@ -77,6 +77,10 @@ export class FileRunStore implements RunStore {
     this.#entries = [...open.entries];
   }
 
+  get directory(): string {
+    return this.paths.directory;
+  }
+
   static async create(
     runId: string,
     paths: RunPaths,

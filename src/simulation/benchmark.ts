@@ -70,10 +70,12 @@ export function simulatedBenchmark(options: SimulatedBenchmarkOptions): Benchmar
         performance,
         percentiles,
         numPrompts: config.num_prompts,
-        raw: {
-          name: 'benchmark.json',
-          content: `${JSON.stringify({ performance, percentiles }, null, 2)}\n`,
-        },
+        raw: [
+          {
+            name: 'benchmark.json',
+            content: `${JSON.stringify({ performance, percentiles }, null, 2)}\n`,
+          },
+        ],
         flags: ['simulated'],
       };
     },

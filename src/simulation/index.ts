@@ -19,6 +19,16 @@ export interface Simulation {
   engine(real: Engine): Engine;
 }
 
+/** Simulated machines have nothing to look at. */
+function withoutQuestions(real: Engine): Engine {
+  const { name, config, logPatterns, changesNumerics = [] } = real;
+  return {
+    ...{ name, config, logPatterns, changesNumerics },
+    fieldsOf: (settings, shape) => real.fieldsOf(settings, shape),
+    plan: (settings, params, topology) => real.plan(settings, params, topology),
+  };
+}
+
 export function createSimulation(settings: Simulated, seed: number): Simulation {
   const clock = new VirtualClock();
   const preset = presets[settings.preset];
@@ -42,7 +52,7 @@ export function createSimulation(settings: Simulated, seed: number): Simulation 
       speedOf: (group) => machines.speedOf(group),
     }),
     engine: (real) => ({
-      ...real,
+      ...withoutQuestions(real),
       plan(config, params, topology) {
         const plan = real.plan(config, params, topology);
         const last = plan.stages.length - 1;
@@ -50,6 +60,8 @@ export function createSimulation(settings: Simulated, seed: number): Simulation 
         return {
           ...plan,
           files: [],
+          prepare: [],
+          restore: [],
           stop: [],
           // The service is what the last stage starts; all else only has to be there.
           stages: plan.stages.map((stage, index) => ({

@@ -105,6 +105,15 @@ export class SimulatedMachines implements Connector, NodeProbe, HttpProbe {
     return 200;
   }
 
+  async memoryInUse(): Promise<undefined> {
+    return Promise.resolve(undefined);
+  }
+
+  /** Engines are not asked what they run with: they run with what was asked. */
+  async text(): Promise<undefined> {
+    return Promise.resolve(undefined);
+  }
+
   async listens(host: string): Promise<boolean> {
     return Promise.resolve(this.#machine(host).healthy !== undefined);
   }

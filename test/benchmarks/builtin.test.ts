@@ -50,6 +50,8 @@ async function measure(
     runId: 'r',
     seed: 1,
     timeout: ms(60_000),
+    toolHost: async () => Promise.reject(new Error('it needs none')),
+    keep: async () => Promise.resolve(),
   };
   try {
     return await benchmark.run(config, { baseUrl: `http://127.0.0.1:${port}`, model: 'm' }, params, context);
@@ -90,7 +92,7 @@ describe('the built-in load generator', () => {
     expect(performance.time_per_output_token! * 1000).toBeGreaterThan(18);
     expect(performance.time_per_output_token! * 1000).toBeLessThan(40);
     expect(Object.keys(percentiles)).toEqual(['ttft_ms', 'tpot_ms', 'itl_ms', 'e2el_ms']);
-    const document = JSON.parse(raw.content) as Record<string, number>;
+    const document = JSON.parse(raw[0]!.content) as Record<string, number>;
     expect(document).toMatchObject({
       completed: 20,
       failed: 0,
@@ -103,10 +105,10 @@ describe('the built-in load generator', () => {
 
   test('takes tokens from usage; counting events is a flagged fallback', async () => {
     const several = await measure(stream({ perEvent: 5 }));
-    expect(JSON.parse(several.raw.content)).toMatchObject({ total_output_tokens: 100 });
+    expect(JSON.parse(several.raw[0]!.content)).toMatchObject({ total_output_tokens: 100 });
     expect(several.flags).toEqual([]);
     const counted = await measure(stream({ usage: false }));
-    expect(JSON.parse(counted.raw.content)).toMatchObject({ total_output_tokens: 100 });
+    expect(JSON.parse(counted.raw[0]!.content)).toMatchObject({ total_output_tokens: 100 });
     expect(counted.flags).toEqual(['tokens counted from events: no usage reported']);
   });
 
@@ -119,7 +121,7 @@ describe('the built-in load generator', () => {
   test('fields of the search replace rate and concurrency', async () => {
     const began = performance.now();
     const { raw } = await measure(stream(), {}, { CONCURRENCY: 3, REQUESTRATE: 40 });
-    expect(JSON.parse(raw.content)).toMatchObject({ max_concurrency: 3, request_rate: 40 });
+    expect(JSON.parse(raw[0]!.content)).toMatchObject({ max_concurrency: 3, request_rate: 40 });
     expect(performance.now() - began).toBeGreaterThan(200);
   });
 
@@ -136,7 +138,7 @@ describe('the built-in load generator', () => {
       { max_concurrency: 1 },
     );
     expect(performance.success_rate).toBe(0.5);
-    expect(JSON.parse(raw.content)).toMatchObject({ failures: { http: 5, empty: 5 } });
+    expect(JSON.parse(raw[0]!.content)).toMatchObject({ failures: { http: 5, empty: 5 } });
   });
 
   test('a stream that breaks off is a failure', async () => {
@@ -183,7 +185,7 @@ describe('the built-in load generator', () => {
       return counted(request, response);
     };
     const { performance, raw } = await measure(listener, { threads: 3, max_concurrency: 7, num_prompts: 40 });
-    const document = JSON.parse(raw.content) as Record<string, unknown>;
+    const document = JSON.parse(raw[0]!.content) as Record<string, unknown>;
     expect(document).toMatchObject({ completed: 40, generator: { threads: 3 }, total_output_tokens: 200 });
     expect(performance.success_rate).toBe(1);
     expect(new Set(seen).size).toBe(40);
@@ -196,7 +198,7 @@ describe('the built-in load generator', () => {
       `# HELP x\nvllm:num_preemptions_total{engine="0"} ${3 + read * 4}\nvllm:num_preemptions_total{engine="1"} 1\n` +
       `vllm:prefix_cache_queries_total ${100 + 50 * read}\nvllm:prefix_cache_hits_total ${10 + 5 * read}\n`;
     const { raw } = await measure(stream(), {}, {}, metrics);
-    expect((JSON.parse(raw.content) as { server_metrics: object }).server_metrics).toEqual({
+    expect((JSON.parse(raw[0]!.content) as { server_metrics: object }).server_metrics).toEqual({
       preemptions: 4,
       prefix_cache_hit_ratio: 0.1,
     });
@@ -247,7 +249,10 @@ describe('the built-in load generator', () => {
       endpoint: 'chat',
     });
     expect(performance.success_rate).toBe(1);
-    expect(JSON.parse(raw.content)).toMatchObject({ total_output_tokens: 40, endpoint_type: 'openai-chat' });
+    expect(JSON.parse(raw[0]!.content)).toMatchObject({
+      total_output_tokens: 40,
+      endpoint_type: 'openai-chat',
+    });
     expect(bodies[0]?.messages?.[0]?.content).toMatch(/\w+ \w+/);
   });
 

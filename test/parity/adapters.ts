@@ -12,6 +12,21 @@ import { cost } from '../../src/core/fitness/fitness.ts';
 import { GenerationSwarm } from '../../src/core/pso/generation.ts';
 import { nearestBounds, nextVelocity, periodicBounds, reflectiveBounds } from '../../src/core/pso/step.ts';
 import { retryDelay, shouldRetry } from '../../src/core/resilience/retry-policy.ts';
+import { recommend, closest } from '../../src/core/fitness/recommend.ts';
+import { violations } from '../../src/core/fitness/slo.ts';
+import type { PerformanceIndex } from '../../src/core/fitness/fitness.ts';
+import { scheduled } from '../../src/core/pso/strategy.ts';
+import { FineTune } from '../../src/core/tuning/fine-tune.ts';
+import { fieldsInTwoStages } from '../../src/core/tuning/load-fields.ts';
+import {
+  batchBounds,
+  guided,
+  kvBytesPerToken,
+  kvCacheGb,
+  peakActivationBytes,
+  weightsMb,
+} from '../../src/engines/mindie/bounds.ts';
+import { isConstant, type Field } from '../../src/core/space/field.ts';
 import { placeParams } from '../../src/core/space/config-document.ts';
 import { rangeToEnum, validateField } from '../../src/core/space/field.ts';
 import { valueText } from '../../src/core/space/format.ts';
@@ -76,6 +91,16 @@ function runSwarm(input: Case): void {
   same(swarm.best?.cost, c.final_cost);
 }
 
+const nothing: PerformanceIndex = {
+  generate_speed: null,
+  time_to_first_token: null,
+  time_per_output_token: null,
+  success_rate: null,
+  throughput: null,
+};
+
+const someSlos = { success_rate_penalty: 0, success_rate_slo: 1, generate_speed_target: 1 };
+
 const errorClasses = errors as unknown as Record<string, new (...args: Case[]) => errors.ModelEvalStateError>;
 
 /** One function a file; it throws where we and the vector differ. */
@@ -131,6 +156,23 @@ export const adapters: Readonly<Record<string, (input: Case) => void>> = {
     const mapped = mapParamWithValue(decode(c.position) as number[], fieldsOf(c.normalized));
     same([...mapped], values(c.values));
   },
+  'upstream_map_param.json': (c) => {
+    const given = fieldsOf(c.normalized);
+    const context = c.context && {
+      particle: c.context.particle_index,
+      particles: c.context.n_particles,
+      generation: c.context.iteration ?? 0,
+    };
+    const map = () => mapParamWithValue(decode(c.position) as number[], given, context ?? undefined);
+    if (c.error !== undefined) {
+      refuses(map);
+      return;
+    }
+    const mapped = map();
+    same([...mapped], values(c.values));
+    const settled = given.map((one) => ({ ...one, value: mapped.get(one.name)! }));
+    same(fieldToParam(settled).params, c.corrected_position);
+  },
   'field_to_param.json': (c) => {
     if (c.error !== undefined) {
       refuses(() => fieldToParam(fieldsOf(c.normalized)));
@@ -154,6 +196,72 @@ export const adapters: Readonly<Record<string, (input: Case) => void>> = {
     };
     if (c.error !== undefined) refuses(find);
     else same(find(), decode(c.result));
+  },
+  'adapter_target_field.json': (c) => {
+    const given = (c.fields as Case[]).map((one) => validateField(field({ ...defaults, ...one })));
+    const inside = fieldsInTwoStages(given);
+    same(
+      inside.map(({ name, min, max, value, constant }) => [name, min, max, value, constant]),
+      c.inside.map((one: Case) => [one.name, one.min, one.max, decode(one.value), decode(one.constant)]),
+    );
+    const open = inside.filter((one) => !isConstant(one as Field));
+    same([open.map(({ min }) => min), open.map(({ max }) => max)], decode(c.bounds));
+    same(open.length, c.dims);
+  },
+  'best_params.json': (c) => {
+    const { ttft_penalty, tpot_penalty, ttft_upper_bound, tpot_upper_bound, performance } = decode(c) as Case;
+    const slos = { ...someSlos, ttft_penalty, tpot_penalty };
+    const limits = { ...slos, ttft_slo: ttft_upper_bound, tpot_slo: tpot_upper_bound };
+    const measured = (performance as PerformanceIndex[]).map((one) => ({
+      performance: one,
+      violations: violations(one, limits),
+    }));
+    const best = recommend(measured) ?? closest(measured);
+    same(best === undefined ? null : measured.indexOf(best), c.best_index);
+  },
+  'fine_tune.json': (c) => {
+    const tuner = new FineTune(
+      c.kwargs,
+      (c.fields as Case[]).map((one) => field({ ...defaults, ...one })),
+    );
+    const given = (c.fields as Case[]).map((one) => field({ ...defaults, ...one }));
+    for (const step of (c.steps ?? []) as Case[]) {
+      const params = Object.fromEntries(mapParamWithValue(decode(step.params) as number[], given));
+      const next = tuner.next(params, {
+        ...nothing,
+        time_to_first_token: decode(step.ttft) as number | null,
+        time_per_output_token: decode(step.tpot) as number | null,
+      });
+      if (step.error !== undefined) {
+        same(next, undefined);
+        continue;
+      }
+      same(Object.entries(next ?? {}), values(step.fields_out));
+    }
+    if (c.init_error !== undefined) same(tuner.next({}, nothing), undefined);
+  },
+  'mindie_bounds.json': (c) => {
+    const { model, mindie, npu_total_mem_mb, memory_usage_rate, mem_coefficient } = c;
+    const device = {
+      totalMb: npu_total_mem_mb,
+      usedPercent: memory_usage_rate,
+      memCoefficient: mem_coefficient,
+    };
+    close(kvBytesPerToken(model), c.one_token_cache);
+    close(weightsMb(model), c.weights_mb);
+    close(peakActivationBytes(model, mindie), c.peak_activation_bytes);
+    close(kvCacheGb(model, mindie, device), c.mem_for_kv_cache_gb);
+    const workload = { meanInput: c.avg_input_length, maxOutput: c.max_output_length_metric };
+    const bounds = batchBounds(model, mindie, device, workload);
+    same([bounds.lower, bounds.upper], c.bounds);
+    const [min, max] = c.field_before;
+    const after = guided(field({ ...defaults, min, max }), bounds, 1.3);
+    same([after.min, after.max], c.field_after);
+  },
+  'pso_options_strategy.json': ({ strategy, iternow, itermax, start, result }) => {
+    const all = { w: strategy, c1: strategy, c2: strategy };
+    const now = scheduled(start, all, iternow / itermax);
+    for (const name of ['w', 'c1', 'c2'] as const) close(now[name], result[name]);
   },
   'fitness.json': (c) => {
     const { performance_index: p, settings, fitness: expected } = decode(c) as Case;
@@ -277,17 +385,7 @@ export const adapters: Readonly<Record<string, (input: Case) => void>> = {
 };
 
 /** Files whose subject comes with a later part of the product. */
-export const laterFiles = new Set([
-  'adapter_target_field.json',
-  'best_params.json',
-  'build_command.json',
-  'fine_tune.json',
-  'lifecycle.json',
-  'mindie_bounds.json',
-  'pso_options_strategy.json',
-  'settings.json',
-  'upstream_map_param.json',
-]);
+export const laterFiles = new Set(['build_command.json', 'lifecycle.json', 'settings.json']);
 
 function scalar(value: unknown): Case {
   if (value === 'true' || value === 'false') return value === 'true';

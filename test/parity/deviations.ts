@@ -1,9 +1,12 @@
-import { fitness } from '../../src/core/fitness/fitness.ts';
+import { fitness, type PerformanceIndex } from '../../src/core/fitness/fitness.ts';
 import { isConstant, rangeToEnum, validateField, type Field } from '../../src/core/space/field.ts';
 import { mapParamWithValue } from '../../src/core/space/mapping.ts';
 import { placeParams } from '../../src/core/space/config-document.ts';
 import { parseHostfile, parseNodeString } from '../../src/config/host-lists.ts';
-import { decode, refuses, same, type Case, type Deviation } from './compare.ts';
+import { scheduled } from '../../src/core/pso/strategy.ts';
+import { recommend } from '../../src/core/fitness/recommend.ts';
+import { violations } from '../../src/core/fitness/slo.ts';
+import { close, decode, refuses, same, type Case, type Deviation } from './compare.ts';
 import { breakerOf, field, replayBreaker } from './subjects.ts';
 
 /**
@@ -62,6 +65,39 @@ export const deviations: Readonly<Record<string, readonly Deviation[]>> = {
       reason: 'D-duplicate-host',
       applies: ({ text }) => hasDuplicates(parts(text)),
       check: ({ text }) => refuses(() => parseNodeString(text)),
+    },
+  ],
+  'best_params.json': [
+    {
+      reason: 'O6',
+      applies: (input) =>
+        input.ttft_penalty !== 0 && input.tpot_penalty === 0 && input.performance.length > 0,
+      check: (input) => {
+        const { ttft_penalty, tpot_penalty, ttft_upper_bound: limit, performance } = decode(input) as Case;
+        const slos = { ttft_penalty, tpot_penalty, ttft_slo: limit, tpot_slo: 1 };
+        const all = { ...slos, success_rate_penalty: 0, success_rate_slo: 1, generate_speed_target: 1 };
+        const measured = (performance as PerformanceIndex[]).map((one) => ({
+          performance: one,
+          violations: violations(one, all),
+        }));
+        const within = measured.filter(({ performance: p }) => (p.time_to_first_token ?? Infinity) <= limit);
+        const speeds = within.map(({ performance: p }) => p.generate_speed ?? 0);
+        const best = recommend(measured);
+        if (within.length === 0) same(best, undefined);
+        else same(best?.performance.generate_speed ?? 0, Math.max(...speeds));
+      },
+    },
+  ],
+  'pso_options_strategy.json': [
+    {
+      reason: 'O2',
+      applies: ({ strategy }) => strategy === 'exp_decay',
+      check: ({ start }) => {
+        const all = { w: 'exp_decay', c1: 'exp_decay', c2: 'exp_decay' } as const;
+        close(scheduled(start, all, 0).w, start.w);
+        close(scheduled(start, all, 1).w, 0.4);
+        for (let at = 0; at <= 1; at += 0.1) same(scheduled(start, all, at).c2, start.c2);
+      },
     },
   ],
   'map_param_with_value.json': [

@@ -102,6 +102,7 @@ async function journalOf(seed: number, earlier: readonly JournalEntry[] = []): P
         },
       },
       store: {
+        directory: '/nowhere',
         runId: 'run',
         async append(entry) {
           entries.push(entry);

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { Workload } from '../../config/validate.ts';
 import { boolean, integer, number, oneOf, seconds, text } from '../../config/schema-types.ts';
 
 const length = (): z.ZodType<number | { mean: number; std: number; min: number; max: number }> =>
@@ -30,3 +31,18 @@ export const builtinConfig = z.strictObject({
   threads: integer({ atLeast: 0, atMost: 64 }).default(0),
 });
 export type BuiltinConfig = z.infer<typeof builtinConfig>;
+
+/** undefined for a dataset: its lengths are known when it is read. */
+export function builtinWorkload({
+  input_len,
+  output_len,
+  dataset_path,
+}: BuiltinConfig): Workload | undefined {
+  const mean = (length: BuiltinConfig['input_len']): number =>
+    typeof length === 'number' ? length : length.mean;
+  const most =
+    typeof output_len === 'number'
+      ? output_len
+      : Math.min(output_len.max, output_len.mean + 3 * output_len.std);
+  return dataset_path === '' ? { inputTokens: mean(input_len), outputTokens: most } : undefined;
+}

@@ -114,7 +114,7 @@ export function summarizeLoad(
     },
     percentiles: Object.fromEntries(Object.entries(stats).map(([name, one]) => [name, percentilesOf(one)])),
     numPrompts: job.prompts.length,
-    raw: { name: 'benchmark.json', content: `${JSON.stringify(document, null, 2)}\n` },
+    raw: [{ name: 'benchmark.json', content: `${JSON.stringify(document, null, 2)}\n` }],
     flags: flagsOf(completed, load),
   };
 }

@@ -62,8 +62,8 @@ export class GenerationSwarm {
   }
 
   /** Moves every particle; the draws are uniform in [0, 1), a row a particle. */
-  move(r1: Matrix, r2: Matrix): void {
-    const { coefficients, lower, upper } = this.#options;
+  move(r1: Matrix, r2: Matrix, coefficients = this.#options.coefficients): void {
+    const { lower, upper } = this.#options;
     this.#velocity = this.#position.map((x, i) =>
       nextVelocity(
         { x, v: need(this.#velocity[i], 'velocity') },

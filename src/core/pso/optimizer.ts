@@ -2,7 +2,8 @@ import type { Fitness, TrialId } from '../../base/units.ts';
 import type { ServingParams } from '../space/field.ts';
 import type { SearchSpace, UnitVector } from '../space/space.ts';
 
-export type Origin = 'current' | 'initial' | 'swarm' | 'jitter' | 'random' | 'confirmation';
+export type Origin =
+  'current' | 'preset' | 'initial' | 'swarm' | 'jitter' | 'random' | 'fine-tune' | 'confirmation';
 
 /** A configuration that the search wants to see measured. */
 export interface Suggestion {
@@ -51,4 +52,6 @@ export interface SearchOptions {
   readonly seed: number;
   /** How many configurations may be asked in all, the present one included. */
   readonly maxEvaluations: number;
+  /** Configurations of experts, tried after the present one: what they leave out stays as it is at present. */
+  readonly presets?: readonly ServingParams[] | undefined;
 }

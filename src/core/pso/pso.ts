@@ -1,9 +1,11 @@
 import { broken, need } from '../../base/assert.ts';
 import { createRng, type Rng } from '../../base/rng.ts';
 import { trialId, type TrialId } from '../../base/units.ts';
+import type { ServingParams } from '../space/field.ts';
 import { paramsKey, type UnitVector } from '../space/space.ts';
 import { latinHypercube, normal } from './draws.ts';
 import type { Incumbent, Judgement, Optimizer, Origin, SearchOptions, Suggestion } from './optimizer.ts';
+import { scheduled, type Strategy } from './strategy.ts';
 import {
   betterOf,
   clampVelocity,
@@ -19,6 +21,7 @@ import {
 export interface PsoOptions extends SearchOptions {
   readonly particles: number;
   readonly coefficients?: Coefficients;
+  readonly strategy?: Strategy | undefined;
 }
 
 interface Particle {
@@ -54,6 +57,7 @@ export class PSOOptimizer implements Optimizer {
   readonly #coefficients: Coefficients;
   readonly #rng: Rng;
   readonly #particles: Particle[];
+  readonly #presets: number;
   readonly #flights = new Map<TrialId, Flight>();
   readonly #seen = new Set<string>();
   #gbest: (Best & { readonly trialId: TrialId }) | undefined;
@@ -64,6 +68,7 @@ export class PSOOptimizer implements Optimizer {
     this.#options = options;
     this.#coefficients = options.coefficients ?? constriction;
     this.#rng = createRng(options.seed).fork('pso');
+    this.#presets = this.#experts().length;
     this.#particles = this.#start();
   }
 
@@ -83,9 +88,10 @@ export class PSOOptimizer implements Optimizer {
     const rng = this.#rng.fork(`ask-${this.#asked}`);
     const index = this.#nextParticle(rng);
     const particle = need(this.#particles[index], 'particle');
-    const { motion, origin } = this.#draft(particle, index, rng);
+    const { motion: drafted, origin } = this.#draft(particle, index, rng);
     const { space } = this.#options;
-    const params = origin === 'current' ? space.current : space.decode(motion.x);
+    const params = origin === 'current' ? space.current : this.#decode(drafted.x, index);
+    const motion = { x: space.settled(drafted.x, params), v: drafted.v };
     const suggestion: Suggestion = {
       trialId: trialId(this.#asked++),
       particle: index,
@@ -125,15 +131,25 @@ export class PSOOptimizer implements Optimizer {
   #start(): Particle[] {
     const { space, particles } = this.#options;
     const rng = this.#rng.fork('start');
-    const current = space.encode(space.current);
-    const others = latinHypercube(Math.max(0, particles - 1), space.dimensions, rng);
-    return [current, ...others].map((x, index) => ({
+    const experts = this.#experts();
+    const others = latinHypercube(Math.max(0, particles - 1 - experts.length), space.dimensions, rng);
+    return [space.encode(space.current), ...experts, ...others].map((x, index) => ({
       motion: { x, v: x.map(() => (rng.next() - 0.5) * 0.5) },
       pbest: undefined,
       idleSince: index - particles,
       inFlight: 0,
       asked: 0,
     }));
+  }
+
+  /** At most half of the swarm: it shall look for itself as well. */
+  #experts(): UnitVector[] {
+    const { space, particles, presets = [] } = this.#options;
+    return presets
+      .map((preset) => ({ ...space.current, ...preset }))
+      .filter((params) => space.broken(params) === undefined)
+      .slice(0, Math.floor(particles / 2))
+      .map((params) => space.encode(params));
   }
 
   #nextParticle(rng: Rng): number {
@@ -148,15 +164,15 @@ export class PSOOptimizer implements Optimizer {
 
   #draft(particle: Particle, index: number, rng: Rng): Draft {
     if (particle.asked === 0 && index === 0) return { motion: particle.motion, origin: 'current' };
-    if (particle.asked === 0 && this.#isNew(particle.motion.x)) {
-      return { motion: particle.motion, origin: 'initial' };
+    if (particle.asked === 0 && this.#isNew(particle.motion.x, index)) {
+      return { motion: particle.motion, origin: index <= this.#presets ? 'preset' : 'initial' };
     }
     let motion = this.#move(particle, rng);
-    for (let i = 0; i < redraws && !this.#isNew(motion.x); i++) motion = this.#move(particle, rng);
-    if (this.#isNew(motion.x)) return { motion, origin: 'swarm' };
+    for (let i = 0; i < redraws && !this.#isNew(motion.x, index); i++) motion = this.#move(particle, rng);
+    if (this.#isNew(motion.x, index)) return { motion, origin: 'swarm' };
     // Everything near has been seen: look ever further around the move.
     let jittered = motion;
-    for (let i = 1; i <= redraws && !this.#isNew(jittered.x); i++) {
+    for (let i = 1; i <= redraws && !this.#isNew(jittered.x, index); i++) {
       const around = motion.x.map((xi) => xi + normal(rng) * jitterSd * i);
       jittered = { x: nearestBounds(around, zeros(around), ones(around)), v: motion.v };
     }
@@ -170,7 +186,7 @@ export class PSOOptimizer implements Optimizer {
     // Nothing good is known and its own start was not: begin somewhere else.
     if (pull.pbest === undefined && pull.gbest === undefined) return { x: draws(), v: particle.motion.v };
     const v = clampVelocity(
-      nextVelocity(particle.motion, pull, this.#coefficients, draws(), draws()),
+      nextVelocity(particle.motion, pull, this.#coefficientsNow(), draws(), draws()),
       maxVelocity,
     );
     const moved = inside({ x: x.map((xi, i) => xi + need(v[i], 'velocity')), v });
@@ -180,8 +196,21 @@ export class PSOOptimizer implements Optimizer {
     return { x: moved.x.map((xi, i) => (i === anew ? fresh : xi)), v: moved.v };
   }
 
-  #isNew(x: UnitVector): boolean {
-    return !this.#seen.has(paramsKey(this.#options.space.decode(x)));
+  #coefficientsNow(): Coefficients {
+    const { strategy = {}, maxEvaluations } = this.#options;
+    return scheduled(this.#coefficients, strategy, this.#asked / maxEvaluations);
+  }
+
+  #decode(x: UnitVector, index: number): ServingParams {
+    const { space, particles } = this.#options;
+    const generation = this.#particles[index]?.asked ?? 0;
+    return space.decode(x, { particle: index, particles, generation });
+  }
+
+  /** Neither asked before nor against a rule. */
+  #isNew(x: UnitVector, index: number): boolean {
+    const params = this.#decode(x, index);
+    return !this.#seen.has(paramsKey(params)) && this.#options.space.broken(params) === undefined;
   }
 }
 

@@ -1,16 +1,19 @@
 import { broken, need } from '../../base/assert.ts';
 import { createRng, type Rng } from '../../base/rng.ts';
 import { trialId, type TrialId } from '../../base/units.ts';
+import type { DecodeContext } from '../space/derived.ts';
 import type { UnitVector } from '../space/space.ts';
 import { GenerationSwarm } from './generation.ts';
 import type { Incumbent, Judgement, Optimizer, SearchOptions, Suggestion } from './optimizer.ts';
 import type { Coefficients } from './step.ts';
+import { scheduled, type Strategy } from './strategy.ts';
 
 export interface SynchronousOptions extends SearchOptions {
   readonly particles: number;
   readonly coefficients: Coefficients;
   readonly ftol: number;
   readonly ftolIter: number;
+  readonly strategy?: Strategy | undefined;
 }
 
 /** Generation by generation, as the original searches; the next one starts when the last particle is told. */
@@ -34,7 +37,10 @@ export class SynchronousPso implements Optimizer {
     const position = this.#rows(particles).map((row) =>
       row.map((r, i) => need(lower[i], 'bound') + r * span(i)),
     );
-    position[0] = space.encode(space.current).map((u, i) => need(lower[i], 'bound') + u * span(i));
+    const experts = (options.presets ?? []).map((preset) => ({ ...space.current, ...preset }));
+    [space.current, ...experts].slice(0, particles).forEach((params, particle) => {
+      position[particle] = space.encode(params).map((u, i) => need(lower[i], 'bound') + u * span(i));
+    });
     const { coefficients, ftol, ftolIter } = options;
     this.#swarm = new GenerationSwarm(
       { position, velocity: this.#rows(particles), best: undefined },
@@ -64,7 +70,7 @@ export class SynchronousPso implements Optimizer {
       particle,
       generation: Math.floor(id / this.#costs.length),
       position,
-      params: current ? space.current : space.decode(position),
+      params: current ? space.current : space.decode(position, this.#context(particle, id)),
       origin: current ? 'current' : id < this.#costs.length ? 'initial' : 'swarm',
     };
   }
@@ -85,9 +91,16 @@ export class SynchronousPso implements Optimizer {
   #close(costs: readonly number[]): void {
     this.#converged = this.#swarm.score(costs);
     const generation = this.#rng.fork(`generation-${this.#asked}`);
-    this.#swarm.move(this.#rows(costs.length, generation), this.#rows(costs.length, generation));
+    const { coefficients, strategy = {}, maxEvaluations } = this.#options;
+    const now = scheduled(coefficients, strategy, this.#asked / maxEvaluations);
+    this.#swarm.move(this.#rows(costs.length, generation), this.#rows(costs.length, generation), now);
     this.#costs = costs.map(() => undefined);
     this.#askedHere = 0;
+  }
+
+  #context(particle: number, id: TrialId): DecodeContext {
+    const particles = this.#costs.length;
+    return { particle, particles, generation: Math.floor(id / particles) };
   }
 
   #rows(n: number, rng: Rng = this.#rng): number[][] {

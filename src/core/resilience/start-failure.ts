@@ -3,19 +3,27 @@ import type { Blame } from '../../base/errors.ts';
 export interface Pattern {
   readonly text: string;
   readonly ignoreCase?: boolean;
+  /** A second sub-string that the line must contain. */
+  readonly also?: string;
   readonly blame: Blame;
   readonly remedy: string;
   readonly fatal: boolean;
+  /** Tells that the service ends, not why: it never decides the blame. */
+  readonly wrapper?: boolean;
+  /** The configuration is at fault, unless device memory is in use by something else. */
+  readonly ambiguous?: boolean;
   /** The line in plain words, with `$1`, `$2` … of the expression. */
   readonly sentence?: { readonly match: RegExp; readonly words: string };
 }
 
 /** What is known when a process of a service ended although it should not have. */
 export interface Death {
-  /** Exit code; 128 + n for signal n. */
-  readonly exitCode: number;
+  /** Exit code; 128 + n for signal n; undefined: it has not ended yet, its log says that it will. */
+  readonly exitCode: number | undefined;
   /** Newest log lines, oldest first. */
   readonly tail: readonly string[];
+  /** Those of the other nodes: the cause may be there. */
+  readonly elsewhere?: readonly (readonly string[])[];
   readonly patterns: readonly Pattern[];
   /** A service of this run has been healthy on this group before. */
   readonly groupProven: boolean;
@@ -29,9 +37,11 @@ export interface Diagnosis {
   readonly blame: Blame;
   readonly reason: string;
   readonly remedy: string;
+  readonly ambiguous: boolean;
 }
 
 export function matches(pattern: Pattern, line: string): boolean {
+  if (pattern.also !== undefined && !line.includes(pattern.also)) return false;
   return pattern.ignoreCase === true
     ? line.toLowerCase().includes(pattern.text.toLowerCase())
     : line.includes(pattern.text);
@@ -62,15 +72,31 @@ export function reasonOf({ line, pattern }: { readonly line: string; readonly pa
 export function diagnose(death: Death): Diagnosis {
   const { exitCode } = death;
   const last = death.tail.findLast((line) => line.trim() !== '');
-  const ending = `it ended with exit code ${exitCode}${last === undefined ? '' : `; last line: ${last.trim().slice(0, 300)}`}`;
-  const known = firstMatch(death.tail, death.patterns);
-  if (known !== undefined) {
-    return {
-      blame: known.pattern.blame,
-      reason: reasonOf(known),
-      remedy: known.pattern.remedy,
-    };
+  const how = exitCode === undefined ? 'it gave up' : `it ended with exit code ${exitCode}`;
+  const ending = `${how}${last === undefined ? '' : `; last line: ${last.trim().slice(0, 300)}`}`;
+  const known = causeIn([death.tail, ...(death.elsewhere ?? [])], death.patterns);
+  if (known !== undefined) return known;
+  return { ...unexplained(death, ending), ambiguous: false };
+}
+
+/** The first line of the logs, in this order, that tells a cause. */
+export function causeIn(
+  logs: readonly (readonly string[])[],
+  patterns: readonly Pattern[],
+): Diagnosis | undefined {
+  const causes = patterns.filter((pattern) => pattern.wrapper !== true);
+  for (const lines of logs) {
+    const known = firstMatch(lines, causes);
+    if (known === undefined) continue;
+    const { blame, remedy, ambiguous = false } = known.pattern;
+    return { blame, reason: reasonOf(known), remedy, ambiguous };
   }
+  return undefined;
+}
+
+/** No line of a log tells: what is left is how it ended, and what the machines have done before. */
+function unexplained(death: Death, ending: string): Omit<Diagnosis, 'ambiguous'> {
+  const { exitCode } = death;
   if (exitCode === 127) {
     return {
       blame: 'operator',

@@ -14,14 +14,40 @@ export const dtypes = [
   'range',
   'ratio',
   'share',
+  'str',
+  'ternary_factories',
+  'ternary_times',
+  'times',
 ] as const;
 export type Dtype = (typeof dtypes)[number];
 
-/** `factories`: value = product / the value of the field `target_name`. */
+/** Dtypes whose value follows from other fields; a coordinate of their own, if any, is not looked at. */
+export const derivedDtypes: readonly Dtype[] = [
+  'factories',
+  'ratio',
+  'share',
+  'ternary_factories',
+  'ternary_times',
+  'times',
+];
+
+/** `factories`: value = product / the value of the field `target_name`; `times`: product * it. */
 export interface FactoriesParam {
   readonly target_name: string;
   readonly product: number;
   readonly dtype: string;
+}
+
+/** `ternary_factories`: value = product / (a * b); `ternary_times`: product * a * b. */
+export interface TernaryParam {
+  readonly target_names: readonly string[];
+  readonly product: number;
+  readonly dtype?: string;
+  readonly min_value?: number;
+  readonly max_value?: number;
+  /** `balanced`: which of the two gives way alternates over the swarm; else the second of `priority`. */
+  readonly priority_policy?: string;
+  readonly priority?: readonly string[];
 }
 
 /** One tunable parameter, with the key names of the configuration file. */
@@ -37,6 +63,8 @@ export interface Field {
   /** enum: the values; range: the step; ratio and share: the name of another field; factories: see there. */
   readonly dtype_param: unknown;
   readonly constant: number | null;
+  /** How the search spreads over min … max; `log` for budgets and counts that span powers of two. */
+  readonly scale?: 'linear' | 'log' | undefined;
 }
 
 const positionPattern = /^(env|[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)+)$/;
@@ -57,6 +85,19 @@ export function enumValues(field: Field): readonly ParamValue[] {
   return Array.isArray(field.dtype_param) ? (field.dtype_param as ParamValue[]) : [];
 }
 
+function checkBounds({ min, max, scale }: Field): void {
+  if (min > max) {
+    throw new ConfigValidationError(
+      'min/max',
+      `min=${min}, max=${max}`,
+      `min (${min}) must be less than or equal to max (${max})`,
+    );
+  }
+  if (scale === 'log' && min <= 0) {
+    throw new ConfigValidationError('scale', 'log', `min (${min}) must be above 0 on a log scale`);
+  }
+}
+
 /**
  * Checks what no schema can see and derives the constant, as the original does when it loads a field.
  * @throws ConfigPathError, ConfigValidationError
@@ -74,13 +115,7 @@ export function validateField(field: Field): Field {
   if (!(dtypes as readonly string[]).includes(field.dtype)) {
     throw new ConfigValidationError('dtype', field.dtype, `Must be one of: ${dtypes.join(', ')}`);
   }
-  if (field.min > field.max) {
-    throw new ConfigValidationError(
-      'min/max',
-      `min=${field.min}, max=${field.max}`,
-      `min (${field.min}) must be less than or equal to max (${field.max})`,
-    );
-  }
+  checkBounds(field);
   if (field.constant !== null && field.constant !== 0 && !isClose(field.min, field.max)) {
     return { ...field, min: field.constant, max: field.constant };
   }

@@ -1,15 +1,11 @@
 import { ConfigValidationError } from '../../base/errors.ts';
-import { enumValues, isConstant, type FactoriesParam, type Field, type ParamValue } from './field.ts';
+import { derive, toInt, type DecodeContext, type Values } from './derived.ts';
+import { enumValues, isConstant, type Field, type ParamValue } from './field.ts';
 
 /**
  * Between the coordinates of a position (in the fields' own bounds, constants left out) and values:
  * the rules of the original, which its users' configuration files rely on.
  */
-
-function toInt(value: number): number {
-  if (!Number.isFinite(value)) throw new ConfigValidationError('value', value, 'Not a finite number');
-  return Math.trunc(value);
-}
 
 /** Edges of k bins of equal width; the last is exactly max. */
 function binEdges(field: Field, bins: number): number[] {
@@ -19,8 +15,16 @@ function binEdges(field: Field, bins: number): number[] {
   return edges;
 }
 
+/** A list of texts: the nearest of equidistant points, not of bins. */
+function textAt(field: Field, values: readonly ParamValue[], x: number): ParamValue {
+  const last = values.length - 1;
+  const u = last === 0 ? 0 : (x - field.min) / (field.max - field.min);
+  return values[Math.min(last, Math.max(0, Math.trunc(u * last + 0.5)))] as ParamValue;
+}
+
 function enumAt(field: Field, x: number): ParamValue {
   const values = enumValues(field);
+  if (values.some((value) => typeof value === 'string')) return textAt(field, values, x);
   const last = values.length - 1;
   let index = last;
   if (x <= field.min) index = 0;
@@ -41,22 +45,7 @@ function constantValue(field: Field): ParamValue {
   return dtype === 'int' && typeof value === 'number' && Number.isFinite(value) ? Math.trunc(value) : value;
 }
 
-type Values = Map<string, ParamValue>;
-
-function target(fields: readonly Field[], field: Field, name: unknown): Field {
-  const found = fields.find((candidate) => candidate.name === name);
-  if (found === undefined) {
-    throw new ConfigValidationError(
-      'dtype_param',
-      name,
-      `${field.name} refers to a field that does not exist`,
-    );
-  }
-  return found;
-}
-
-function decodeOne(fields: readonly Field[], index: number, x: number, done: Values): ParamValue {
-  const field = fields[index] as Field;
+function decodeOne(field: Field, x: number): ParamValue {
   switch (field.dtype) {
     case 'int':
       return toInt(x);
@@ -64,56 +53,30 @@ function decodeOne(fields: readonly Field[], index: number, x: number, done: Val
       return x > 0.5;
     case 'enum':
       return enumAt(field, x);
-    case 'share': {
-      const partner = fields.slice(0, index).find((candidate) => candidate.name === field.dtype_param);
-      if (partner === undefined) return field.value;
-      return toInt(partner.min + partner.max - Number(done.get(partner.name)));
-    }
+    case 'share': // derived; where it refers to nothing it stays
+    case 'str': // a text is not searched
+      return field.value;
     case 'float':
     case 'ratio':
     case 'range':
     case 'factories':
     case 'env':
+    case 'times':
+    case 'ternary_factories':
+    case 'ternary_times':
       return x;
   }
 }
 
-/** Fields that follow from others, computed after all coordinates are known. */
-function derive(fields: readonly Field[], values: Values): void {
-  for (const field of fields) {
-    const current = values.get(field.name) as ParamValue;
-    if (field.dtype === 'ratio') {
-      const other = target(fields, field, field.dtype_param);
-      values.set(field.name, toInt(Number(current) * Number(values.get(other.name))));
-    } else if (field.dtype === 'factories') {
-      const param = field.dtype_param as FactoriesParam;
-      const divisor = Number(values.get(target(fields, field, param.target_name).name));
-      if (divisor !== 0) {
-        const quotient = param.product / divisor;
-        values.set(field.name, param.dtype === 'int' ? toInt(quotient) : quotient);
-      }
-    }
-    if (field.config_position.includes('maxPrefillBatchSize') && Number(values.get(field.name)) === 0) {
-      values.set(field.name, 1);
-    }
-  }
-  dropUnusedBatchTimes(fields, values);
-}
-
-/** The two times weigh prefill against decode only while the engine selects batches itself. */
-function dropUnusedBatchTimes(fields: readonly Field[], values: Values): void {
-  const selector = fields.find((field) => field.config_position.includes('supportSelectBatch'));
-  if (selector === undefined || Boolean(values.get(selector.name))) return;
-  for (const field of fields) {
-    if (/prefillTimeMsPerReq|decodeTimeMsPerReq/.test(field.config_position)) values.set(field.name, 0);
-  }
-}
-
 /** Values of all fields, in field order, at a position with one coordinate a non-constant field. */
-export function mapParamWithValue(position: readonly number[], fields: readonly Field[]): Values {
+export function mapParamWithValue(
+  position: readonly number[],
+  fields: readonly Field[],
+  context?: DecodeContext,
+): Values {
   const values: Values = new Map();
   let next = 0;
-  fields.forEach((field, index) => {
+  fields.forEach((field) => {
     if (isConstant(field)) {
       values.set(field.name, constantValue(field));
       return;
@@ -121,9 +84,9 @@ export function mapParamWithValue(position: readonly number[], fields: readonly 
     const x = position[next++];
     if (x === undefined)
       throw new ConfigValidationError(field.name, position.length, 'The position is too short');
-    values.set(field.name, decodeOne(fields, index, x, values));
+    values.set(field.name, decodeOne(field, x));
   });
-  derive(fields, values);
+  derive(fields, values, context);
   return values;
 }
 

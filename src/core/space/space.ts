@@ -1,5 +1,9 @@
 import { ConfigValidationError } from '../../base/errors.ts';
+import { createConstraint, type Constraint, type ConstraintRule } from './constraints.ts';
+import type { DecodeContext } from './derived.ts';
+import type { Scope } from './expression.ts';
 import {
+  derivedDtypes,
   enumValues,
   isConstant,
   rangeToEnum,
@@ -23,7 +27,11 @@ export interface SearchSpace {
   readonly dimensions: number;
   /** The fields' own bounds, one entry a coordinate. */
   readonly bounds: Bounds;
-  decode(position: UnitVector): ServingParams;
+  decode(position: UnitVector, context?: DecodeContext): ServingParams;
+  /** Where a decoded position really is: fields that gave way to a derived one have moved. */
+  settled(position: UnitVector, params: ServingParams): UnitVector;
+  /** The rule that a configuration breaks; undefined: it may be started. */
+  broken(params: ServingParams): string | undefined;
   /** The position next to a configuration; values outside the bounds go to the bound. */
   encode(params: ServingParams): UnitVector;
   /** What the user runs today: the `value`s of the fields. */
@@ -40,6 +48,33 @@ function interpolate(u: number, min: number, max: number): number {
   const x = min + u * (max - min);
   const whole = Math.round(x);
   return Math.abs(x - whole) <= 1e-9 * Math.max(1, Math.abs(x)) ? whole : x;
+}
+
+/** The fields that a derived one is made of. */
+function referencesOf({ dtype, dtype_param: given }: Field): readonly unknown[] {
+  const param = given as { target_name?: unknown; target_names?: unknown } | null;
+  switch (dtype) {
+    case 'ratio':
+      return [given];
+    case 'factories':
+    case 'times':
+      return [param?.target_name];
+    case 'ternary_factories':
+    case 'ternary_times':
+      return Array.isArray(param?.target_names) ? param.target_names : [undefined];
+    default:
+      return [];
+  }
+}
+
+/** Between the unit interval and a field's own bounds. */
+function fromUnit(u: number, { min, max, scale }: Field): number {
+  return scale === 'log' ? interpolate(1, 0, min * (max / min) ** u) : interpolate(u, min, max);
+}
+
+function toUnit(x: number, { min, max, scale }: Field): number {
+  const u = scale === 'log' ? Math.log(x / min) / Math.log(max / min) : (x - min) / (max - min);
+  return Math.min(1, Math.max(0, u));
 }
 
 function checkReferences(fields: readonly Field[]): void {
@@ -59,9 +94,8 @@ function checkReferences(fields: readonly Field[]): void {
   }
   for (const field of fields) {
     const { dtype } = field;
-    const param = field.dtype_param as { target_name?: unknown } | null;
-    const other = dtype === 'factories' ? param?.target_name : dtype === 'ratio' ? param : undefined;
-    if (other !== undefined && !names.has(other as string)) {
+    for (const other of referencesOf(field)) {
+      if (typeof other === 'string' && names.has(other)) continue;
       throw new ConfigValidationError(
         'dtype_param',
         other,
@@ -88,8 +122,17 @@ function presentValues(fields: readonly Field[]): ServingParams {
   );
 }
 
+export interface SpaceRules {
+  readonly constraints?: readonly ConstraintRule[];
+  /** What constraints may name beside the fields. */
+  readonly surroundings?: Scope;
+}
+
 /** @throws ConfigPathError, ConfigValidationError naming the field */
-export function createSearchSpace(given: readonly Field[]): SearchSpace {
+export function createSearchSpace(
+  given: readonly Field[],
+  { constraints: rules = [], surroundings = {} }: SpaceRules = {},
+): SearchSpace {
   // A constant is a value, also where the original left the two apart.
   const fields = given
     .map((field) => rangeToEnum(validateField(field)))
@@ -98,31 +141,39 @@ export function createSearchSpace(given: readonly Field[]): SearchSpace {
   const open = fields.filter((field) => !isConstant(field));
   const lower = open.map((field) => field.min);
   const upper = open.map((field) => field.max);
-  const toFields = (u: number, i: number): number => interpolate(u, lower[i] as number, upper[i] as number);
+  const constraints: Constraint[] = rules.map((rule) => createConstraint(rule, fields, surroundings));
+  const givesWay = new Set(
+    fields.filter(({ dtype }) => dtype === 'ternary_factories').flatMap((field) => referencesOf(field)),
+  );
+  const toFields = (u: number, i: number): number => fromUnit(u, open[i] as Field);
 
   return {
     fields,
     dimensions: open.length,
     bounds: { lower, upper },
     current: presentValues(fields),
-    decode: (position) => Object.fromEntries(mapParamWithValue(position.map(toFields), fields)),
+    decode: (position, context) =>
+      Object.fromEntries(mapParamWithValue(position.map(toFields), fields, context)),
+    settled(position, params) {
+      if (givesWay.size === 0) return position;
+      const again = this.encode(params);
+      return position.map((u, i) => (givesWay.has(open[i]?.name) ? (again[i] ?? u) : u));
+    },
+    broken: (params) => constraints.find((constraint) => !constraint.holds(params))?.text,
     encode(params) {
       const placed = fields.map((field) => nearest(field, params[field.name] ?? field.value));
-      return fieldToParam(placed).params.map((x, i) => {
-        const span = (upper[i] as number) - (lower[i] as number);
-        return Math.min(1, Math.max(0, (x - (lower[i] as number)) / span));
-      });
+      return fieldToParam(placed).params.map((x, i) => toUnit(x, open[i] as Field));
     },
   };
 }
 
 function nearest(field: Field, value: Field['value']): Field {
-  if (isConstant(field) || field.dtype === 'bool') return { ...field, value };
+  if (isConstant(field) || field.dtype === 'bool' || field.dtype === 'str') return { ...field, value };
   const values = enumValues(field);
   if (field.dtype === 'enum' && (values.includes(value) || values.some((one) => typeof one === 'string'))) {
     return { ...field, value: values.includes(value) ? value : (values[0] ?? value) };
   }
   // Derived fields keep their value: their coordinate follows from the field that they refer to.
-  const derived = field.dtype === 'ratio' || field.dtype === 'factories' || field.dtype === 'share';
+  const derived = derivedDtypes.includes(field.dtype);
   return { ...field, value: derived ? value : findAvailableValue(field, value) };
 }

@@ -8,7 +8,7 @@ import type { Field } from '../../core/space/field.ts';
 import { valueText } from '../../core/space/format.ts';
 import { emulatorCommand } from '../../emulator/command.ts';
 import type { Engine, LaunchPlan, PlannedProcess, TopologyNode } from '../../parallel/ports.ts';
-import { commonPatterns } from '../log-patterns.ts';
+import { vllmEngine } from '../vllm/vllm.ts';
 
 const emulatorConfig = z.strictObject({
   preset: z.enum(presetNames, { error: `one of ${presetNames.join(', ')}` }).default('demo'),
@@ -57,16 +57,19 @@ function usualFields(preset: PresetName): Field[] {
   ];
 }
 
+const fieldsOf = ({ preset, target_field: fields }: EmulatorConfig): readonly Field[] =>
+  fields.length > 0 ? fields : usualFields(preset);
+
 /** An engine that needs no accelerator: a model of one, behind the interface of `vllm serve`. */
 export const emulatorEngine: Engine<EmulatorConfig> = {
   name: 'emulator',
   config: emulatorConfig,
-  logPatterns: commonPatterns,
-  fieldsOf: ({ preset, target_field: fields }) => (fields.length > 0 ? fields : usualFields(preset)),
+  logPatterns: vllmEngine.logPatterns,
+  fieldsOf,
 
   plan(config, params, topology): LaunchPlan {
     const { settings, nodes } = topology;
-    const fields = emulatorEngine.fieldsOf(config);
+    const fields = fieldsOf(config);
     const url = formatUrl(settings.health_check_url, nodes[0]?.address ?? '');
     const { port, origin } = new URL(url);
     const set = fields.flatMap((one) => {

@@ -1,4 +1,3 @@
-import stringArgv from 'string-argv';
 import { z } from 'zod';
 import { ConfigurationError } from '../../base/errors.ts';
 import { fromSeconds } from '../../base/units.ts';
@@ -16,7 +15,9 @@ import type {
   PlannedProcess,
   TopologyNode,
 } from '../../parallel/ports.ts';
-import { commonPatterns } from '../log-patterns.ts';
+import { words } from '../arguments.ts';
+import { allPatterns } from '../all-patterns.ts';
+import { deviceVariables } from '../shape.ts';
 
 const scriptConfig = z.strictObject({
   model: text().optional(),
@@ -24,15 +25,6 @@ const scriptConfig = z.strictObject({
   target_field: fieldsSchema().default([]),
 });
 type ScriptConfig = z.infer<typeof scriptConfig>;
-
-/** Shows the node's devices to its processes, in the variables of its vendor. */
-function deviceVariables({ deviceType, deviceIds }: TopologyNode): Record<string, string> {
-  const ids = deviceIds.join(',');
-  if (deviceType === 'none') return {};
-  return deviceType === 'gpu'
-    ? { CUDA_VISIBLE_DEVICES: ids }
-    : { ASCEND_RT_VISIBLE_DEVICES: ids, ASCEND_VISIBLE_DEVICES: ids };
-}
 
 function environment(
   fields: readonly Field[],
@@ -48,7 +40,7 @@ function environment(
   });
   const addresses = topology.nodes.map(({ address }) => address);
   return {
-    ...topology.settings.env,
+    ...node.env,
     ...Object.fromEntries(tuned),
     ...deviceVariables(node),
     OPTIMIZER_RUN_ID: topology.runId,
@@ -64,7 +56,7 @@ function environment(
 
 /** A script may be given with arguments, as it always could; they are split as a shell would. */
 function argv(script: string, ...more: string[]): Command['argv'] {
-  const [first, ...rest] = stringArgv(script);
+  const [first, ...rest] = words(script, 'a script');
   if (first === undefined)
     throw new ConfigurationError('start_script is empty', {}, { remedy: 'Give the path of a start script.' });
   return [first, ...rest, ...more];
@@ -77,7 +69,7 @@ function argv(script: string, ...more: string[]): Command['argv'] {
 export const scriptEngine: Engine<ScriptConfig> = {
   name: 'script',
   config: scriptConfig,
-  logPatterns: commonPatterns,
+  logPatterns: allPatterns,
   fieldsOf: (config) => config.target_field,
 
   plan(config, params, topology): LaunchPlan {

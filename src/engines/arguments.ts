@@ -1,0 +1,85 @@
+import { split } from 'shlex';
+import { ConfigurationError } from '../base/errors.ts';
+import type { Field, ServingParams } from '../core/space/field.ts';
+import { valueText } from '../core/space/format.ts';
+
+/** Words of a command line as a shell would split them. @throws ConfigurationError for an open quote */
+export function words(text: string, where: string): string[] {
+  try {
+    return split(text);
+  } catch (cause) {
+    throw new ConfigurationError(
+      `${where} is no command line: ${(cause as Error).message}`,
+      {},
+      { cause, remedy: `Close the quotes in ${where}.` },
+    );
+  }
+}
+
+const placeholder = /\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))/g;
+
+export function namesIn(args: readonly string[]): Set<string> {
+  return new Set(args.flatMap((arg) => [...arg.matchAll(placeholder)].map(([, a, b]) => a ?? b ?? '')));
+}
+
+/**
+ * Puts values in the place of `$NAME` inside any argument. A word that becomes empty goes, and the flag before it.
+ * `$` before anything that is no known name stays as it is.
+ */
+export function fill(args: readonly string[], texts: ReadonlyMap<string, string | undefined>): string[] {
+  const filled: string[] = [];
+  for (const arg of args) {
+    const known = [...namesIn([arg])].some((name) => texts.has(name));
+    const text = arg.replace(placeholder, (whole, a: string | undefined, b: string | undefined) => {
+      const name = a ?? b ?? '';
+      return texts.has(name) ? (texts.get(name) ?? '') : whole;
+    });
+    if (!known) filled.push(arg);
+    else if (text === '') dropFlag(filled);
+    else filled.push(...parted(text));
+  }
+  return filled;
+}
+
+/** A value may be a whole option, `--flag '{"a": 1}'`: two words then. */
+function parted(text: string): string[] {
+  const option = /^(--?[A-Za-z][\w.-]*)\s+(\S.*)$/s.exec(text);
+  return option === null ? [text] : [option[1] as string, (option[2] as string).trim()];
+}
+
+function dropFlag(args: string[]): void {
+  if (/^--?[A-Za-z][\w.-]*$/.test(args.at(-1) ?? '')) args.pop();
+}
+
+export const flagOf = (name: string): string => `--${name.toLowerCase().replaceAll('_', '-')}`;
+
+/** Whether a command line says something about a flag, in one word or two. */
+export function mentions(args: readonly string[], ...flags: readonly string[]): boolean {
+  return args.some((arg) => flags.includes(arg.split('=')[0] ?? ''));
+}
+
+export interface FlagRules {
+  /** Flags that the engine has, by their long names. */
+  readonly flags: ReadonlySet<string>;
+  /** Switches that have a `--no-` form; others are left out when they are off. */
+  readonly negatable?: ReadonlySet<string>;
+}
+
+/** Fields that are named after a flag of the engine and that the user's own words do not mention. */
+export function flagsOfFields(
+  fields: readonly Field[],
+  params: ServingParams,
+  given: readonly string[],
+  { flags, negatable = new Set() }: FlagRules,
+): string[] {
+  const referred = namesIn(given);
+  return fields.flatMap((field) => {
+    const flag = flagOf(field.name);
+    const value = params[field.name];
+    if (value === undefined || value === '' || field.config_position !== 'env') return [];
+    if (!flags.has(flag) || referred.has(field.name) || mentions(given, flag)) return [];
+    if (value === true) return [flag];
+    if (value === false) return negatable.has(flag) ? [`--no-${flag.slice(2)}`] : [];
+    return [flag, valueText(value, field)];
+  });
+}

@@ -1,0 +1,36 @@
+import { formatUrl } from '../config/url-template.ts';
+import { defaultHealthUrl, type ServiceGroupConfig } from '../config/parallel-config.ts';
+import type { GroupTopology } from '../parallel/ports.ts';
+
+const inUrl = (host: string): string => (host.includes(':') ? `[${host}]` : host);
+
+/** Where a service answers: of the user's `health_check_url`, else of the engine. */
+export interface ServingPlace {
+  readonly host: string;
+  readonly port: number;
+  readonly origin: string;
+  readonly probeUrl: string;
+}
+
+export interface UsualPlace {
+  readonly port: number;
+  readonly path: string;
+  readonly scheme?: 'http' | 'https';
+}
+
+const isGiven = ({ health_check_url: url }: ServiceGroupConfig): boolean => url !== defaultHealthUrl;
+
+export function servingPlace({ settings, nodes }: GroupTopology, usual: UsualPlace): ServingPlace {
+  const host = nodes[0]?.address ?? '';
+  const scheme = usual.scheme ?? 'http';
+  const own = `${scheme}://${inUrl(host)}:${usual.port}${usual.path}`;
+  const probeUrl = isGiven(settings) ? formatUrl(settings.health_check_url, host) : own;
+  const { port, origin } = new URL(probeUrl);
+  return { host, port: port === '' ? (scheme === 'https' ? 443 : 80) : Number(port), origin, probeUrl };
+}
+
+/** A port of the configuration: the original writes it as a text. */
+export function portNumber(text: string | undefined, usual: number): number {
+  const port = Number(text);
+  return Number.isInteger(port) && port > 0 && port < 65_536 ? port : usual;
+}

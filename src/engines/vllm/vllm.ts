@@ -1,0 +1,77 @@
+import type { Engine } from '../../parallel/ports.ts';
+import { commonPatterns, operator, params, wrapper } from '../log-patterns.ts';
+import { portNumber, servingPlace } from '../place.ts';
+import { vllmConfig, type VllmConfig } from './config.ts';
+import { vllmPlan } from './plan.ts';
+import { vllmReadBack } from './read-back.ts';
+import { distributedOf, vllmConstraints, vllmFields, vllmNumerics, vllmPresets } from './space.ts';
+
+const roomForCache =
+  'Raise gpu_memory_utilization or tensor parallelism, or lower the model length or the batched tokens.';
+
+/** vLLM and vLLM-Ascend by `vllm serve`, on one node or on several. */
+export const vllmEngine: Engine<VllmConfig> = {
+  name: 'vllm',
+  config: vllmConfig,
+  fieldsOf: vllmFields,
+  presets: vllmPresets,
+  constraints: () => vllmConstraints,
+  changesNumerics: vllmNumerics,
+  plan: vllmPlan,
+
+  /** Whether it can span nodes by itself: asked once, and only where it has to. */
+  inspection(config, _node, group) {
+    if (distributedOf(config, { nodes: group.nodes.length }) !== 'mp' || group.nodes.length < 2)
+      return undefined;
+    const script = `help=$("$@" serve --help=all 2>/dev/null) || help=
+case $help in *--nnodes*) echo nnodes=yes ;; ?*) echo nnodes=no ;; *) echo nnodes=unknown ;; esac`;
+    return { argv: ['sh', '-c', script, 'sh', ...config.executable], label: 'vllm serve --help=all' };
+  },
+
+  readBack(config, _params, topology) {
+    const usual = { port: portNumber(config.command.port, 8000), path: '/health' };
+    return vllmReadBack(servingPlace(topology, usual).origin);
+  },
+
+  logPatterns: [
+    params('No available memory for the cache blocks', roomForCache),
+    {
+      ...params('To serve at least one request with the model', roomForCache),
+      sentence: {
+        match: /max seq len \((\d+)\)[^(]*\(([\d.]+ GiB) KV cache is needed.*?memory \((-?[\d.]+ GiB)\)/,
+        words: 'KV cache $3 < $2 needed for one request of $1 tokens',
+      },
+    },
+    params(
+      'must be greater than or equal to max_num_seqs',
+      'Raise max_num_batched_tokens or lower max_num_seqs.',
+    ),
+    params('is smaller than max_model_len', 'Raise max_num_batched_tokens, or switch chunked prefill on.'),
+    params('Insufficient_Stream_Resources(EL0009)', 'Capture fewer graph sizes.'),
+    {
+      ...params(
+        'is less than desired GPU memory utilization',
+        'Free the devices, or lower gpu_memory_utilization.',
+      ),
+      ambiguous: true,
+    },
+    operator(
+      'nnodes > 1 can only be set when distributed executor',
+      'Set [vllm] distributed to what this version can do.',
+    ),
+    operator("can't be set in headless mode", 'Leave API_SERVER_COUNT to the head.'),
+    operator(
+      'error: unrecognized arguments:',
+      'This version of vLLM does not know an argument: see the line.',
+    ),
+    operator(
+      'error: argument ',
+      'An argument has a value that this version of vLLM does not take: see the line.',
+    ),
+    wrapper('Engine core initialization failed. See root cause above.'),
+    wrapper('EngineDeadError'),
+    wrapper('EngineCore encountered an issue'),
+    wrapper('died unexpectedly, shutting down executor'),
+    ...commonPatterns,
+  ],
+};

@@ -1,0 +1,32 @@
+import { ConfigurationError } from '../base/errors.ts';
+import type { TrialId } from '../base/units.ts';
+import { errorRecord } from './evaluation.ts';
+import type { TrialRecord } from './records.ts';
+
+/** How a trial ended, whoever asked for it. */
+export type Settled = Pick<
+  TrialRecord,
+  'verdict' | 'group_id' | 'start_s' | 'benchmark_s' | 'num_prompts' | 'reused_from'
+>;
+
+export const notMeasured = { start_s: 0, benchmark_s: 0, num_prompts: null, reused_from: null };
+
+/** It costs no accelerator time. */
+export function refused(rule: string): Settled {
+  const error = new ConfigurationError(
+    `breaks the constraint ${rule}`,
+    {},
+    {
+      blame: 'params',
+      remedy: 'Nothing is wrong: the search asks elsewhere.',
+    },
+  );
+  return { ...notMeasured, verdict: { kind: 'infeasible', error: errorRecord(error) }, group_id: null };
+}
+
+/** An equal configuration was measured before. */
+export function reused(earlier: TrialRecord): Settled {
+  const { verdict, group_id, num_prompts } = earlier;
+  const from: TrialId = earlier.reused_from ?? earlier.trial_id;
+  return { verdict, group_id, num_prompts, start_s: 0, benchmark_s: 0, reused_from: from };
+}

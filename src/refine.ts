@@ -1,0 +1,34 @@
+import { need } from './base/assert.ts';
+import type { EventSink } from './base/events.ts';
+import { trialId } from './base/units.ts';
+import type { Settings } from './config/settings.ts';
+import type { Field } from './core/space/field.ts';
+import { createSearchSpace } from './core/space/space.ts';
+import type { Engine } from './parallel/ports.ts';
+import type { JournalEntry } from './parallel/records.ts';
+import type { ServiceGroup } from './parallel/service-group.ts';
+
+/** The fields that an earlier session of the run searched. */
+function journaled(entries: readonly JournalEntry[]): readonly Field[] | undefined {
+  const started = entries.find((entry) => entry.type === 'run-started');
+  return started?.fields;
+}
+
+/** What the engine's own files on the nodes say about the fields: known once they are connected, and kept. */
+export function refined(
+  settings: Settings,
+  engine: Engine,
+  groups: readonly ServiceGroup[],
+  entries: readonly JournalEntry[],
+  events: EventSink,
+): Settings {
+  const { space, engineConfig, theory, workload, rules } = settings;
+  const group = groups.find((one) => one.connected);
+  if (engine.refine === undefined || group === undefined) return settings;
+  const before = journaled(entries);
+  if (before !== undefined) return { ...settings, space: createSearchSpace(before, rules) };
+  const master = need(group.topology(trialId(0)).nodes[0], 'master');
+  const { fields, notes } = engine.refine(engineConfig, space.fields, master, { theory, workload });
+  for (const text of notes) events.emit({ type: 'note', text });
+  return { ...settings, space: createSearchSpace(fields, rules) };
+}
