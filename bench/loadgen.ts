@@ -91,6 +91,7 @@ async function measure({ name, preset, emulators: count, streams, prompts }: Loa
           runId: 'bench',
           seed: 1,
           timeout: ms(120_000),
+          sampleSize: undefined,
           toolHost: async () => Promise.reject(new Error('it needs none')),
           keep: async () => Promise.resolve(),
         },

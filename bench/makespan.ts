@@ -104,7 +104,7 @@ async function measure(cluster: SshdCluster, groups: number, seed: number | unde
           success_rate: 1,
           throughput: 1,
         };
-        return { performance, percentiles: {}, numPrompts: 1, raw: [], flags: [] };
+        return { performance, percentiles: {}, goodput: null, numPrompts: 1, raw: [], flags: [] };
       },
       [Symbol.asyncDispose]: async () => Promise.resolve(),
     });

@@ -100,6 +100,7 @@ export function wireDispatcher(
     ...{ http, engine, engineConfig, benchmark, benchmarkConfig, fitness, clock, events, store, seed },
     evaluationTimeout: fromSeconds(parallel.evaluation_timeout),
     benchmarkRetries: 1,
+    sampleSize: settings.sampleSize,
     controller: async (trial) => toolsHere(world, store, trial),
   });
   return new ParticleDispatcher({

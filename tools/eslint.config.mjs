@@ -19,6 +19,7 @@ export default [
       'dist/**',
       'coverage/**',
       'result/**',
+      'test/fixtures/**',
       '**/*.cjs',
       '**/*.mjs',
       '**/*.js',

@@ -2,7 +2,11 @@ import type { z } from 'zod';
 import type { Workload } from '../config/validate.ts';
 import type { Field } from '../core/space/field.ts';
 import type { Benchmark } from '../parallel/ports.ts';
+import { aisBench, aisBenchConfig } from './ais-bench/ais-bench.ts';
 import { builtinConfig, builtinWorkload, type BuiltinConfig } from './builtin/config.ts';
+import { commandBenchmark, commandConfig } from './command/command.ts';
+import { sglangBenchmark, sglangBenchmarkConfig } from './sglang-benchmark/sglang-benchmark.ts';
+import { vllmBenchmark, vllmBenchmarkConfig } from './vllm-benchmark/vllm-benchmark.ts';
 
 export interface BenchmarkKind {
   readonly name: string;
@@ -15,6 +19,9 @@ export interface BenchmarkKind {
   create(): Promise<Benchmark>;
 }
 
+const ownFields = (config: unknown): readonly Field[] =>
+  (config as { readonly target_field: readonly Field[] }).target_field;
+
 /** Every benchmark; a new one is a folder and a line here. */
 export const benchmarks: readonly BenchmarkKind[] = [
   {
@@ -22,5 +29,29 @@ export const benchmarks: readonly BenchmarkKind[] = [
     config: builtinConfig,
     workloadOf: (config) => builtinWorkload(config as BuiltinConfig),
     create: async () => new (await import('./builtin/builtin.ts')).BuiltinBenchmark(),
+  },
+  {
+    name: 'vllm_benchmark',
+    config: vllmBenchmarkConfig,
+    fieldsOf: ownFields,
+    create: async () => Promise.resolve(vllmBenchmark),
+  },
+  {
+    name: 'ais_bench',
+    config: aisBenchConfig,
+    fieldsOf: ownFields,
+    create: async () => Promise.resolve(aisBench),
+  },
+  {
+    name: 'sglang_benchmark',
+    config: sglangBenchmarkConfig,
+    fieldsOf: ownFields,
+    create: async () => Promise.resolve(sglangBenchmark),
+  },
+  {
+    name: 'command',
+    config: commandConfig,
+    fieldsOf: ownFields,
+    create: async () => Promise.resolve(commandBenchmark),
   },
 ];

@@ -170,7 +170,6 @@ export const ignoredKeys = [
   'communication',
   'simulator_output',
   'service',
-  'sample_size',
   'particles_time_out',
   'slo_coefficient',
   'max_fine_tune',

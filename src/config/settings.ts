@@ -78,6 +78,8 @@ export interface Settings {
   readonly output: string;
   readonly storeDir: string;
   readonly seed: number;
+  /** At most so many prompts, while the swarm searches. */
+  readonly sampleSize: number | undefined;
   readonly backup: boolean;
   /** How long to wait for a group to come back when all are down. */
   readonly recoveryTimeout: number;
@@ -236,6 +238,7 @@ export function resolveSettings(input: SettingsInput, registry: Registry): Setti
     output,
     storeDir: top.data_storage.store_dir ?? `${output}/store`,
     seed: flags.seed ?? top.seed ?? 0,
+    sampleSize: top.sample_size,
     backup: flags.backup ?? false,
     recoveryTimeout: top.parallel.recovery_timeout,
     healthInterval: top.parallel.health_interval,

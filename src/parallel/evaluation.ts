@@ -39,6 +39,8 @@ export interface EvaluationDependencies {
   readonly events: EventSink;
   readonly store: RunStore;
   readonly seed: number;
+  /** At most so many prompts, while the swarm searches. */
+  readonly sampleSize: number | undefined;
   /** Of one benchmark; the start has its own limits. */
   readonly evaluationTimeout: Ms;
   /** How often the benchmark is repeated on the same service when the load tool itself fails. */
@@ -67,6 +69,9 @@ export function errorRecord(error: ModelEvalStateError): ErrorRecord {
 function withEffects({ verdict, numPrompts }: Measurement, effects: Effects | undefined): Measurement {
   return { numPrompts, verdict: effects === undefined ? verdict : { ...verdict, effects } };
 }
+
+/** Trials whose numbers only have to be good enough to go on; the others are what an answer is made of. */
+const searches: readonly Suggestion['origin'][] = ['preset', 'initial', 'swarm', 'jitter', 'random'];
 
 /** A dying service looks like a failing benchmark at first: its own word has this long to arrive. */
 const lastWord = ms(500);
@@ -189,7 +194,8 @@ export class Evaluation {
     signal: AbortSignal,
   ): Promise<Measurement> {
     const { benchmark, benchmarkConfig, clock, events, store, seed, evaluationTimeout: timeout } = this.#deps;
-    const { trialId, params } = suggestion;
+    const { trialId, params, origin } = suggestion;
+    const { sampleSize } = this.#deps;
     this.#phase(group, suggestion, 'benchmark');
     const expired = (): Error =>
       new IPCTimeoutError('benchmark', toSeconds(timeout), {
@@ -201,6 +207,7 @@ export class Evaluation {
     const trial = { trialId, groupId: group.id, attempt };
     const context: BenchmarkContext = {
       ...{ ...trial, clock, events, runId: store.runId, seed, timeout, signal: bounded.signal },
+      sampleSize: searches.includes(origin) ? sampleSize : undefined,
       toolHost: async (where) =>
         where === 'master' ? group.toolHost(trialId, attempt) : this.#deps.controller(trial),
       keep: async ({ name, content }: RawOutput) => store.keep(trialId, name, content),
@@ -217,7 +224,7 @@ export class Evaluation {
   }
 
   #score(result: BenchmarkResult): Measurement {
-    const { performance, percentiles, flags, numPrompts } = result;
+    const { performance, percentiles, goodput, flags, numPrompts } = result;
     const { fitness: cost, terms } = fitness(performance, this.#deps.fitness);
     return {
       numPrompts,
@@ -227,6 +234,7 @@ export class Evaluation {
         terms,
         performance,
         percentiles,
+        ...(goodput === null ? {} : { goodput }),
         violations: violations(performance, this.#deps.fitness),
         flags,
       },

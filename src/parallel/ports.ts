@@ -271,7 +271,10 @@ export interface RawOutput {
 
 export interface BenchmarkResult {
   readonly performance: PerformanceIndex;
-  readonly percentiles: Readonly<Partial<Record<LatencyName, Percentiles>>>;
+  /** Not every load tool has every statistic. */
+  readonly percentiles: Readonly<Partial<Record<LatencyName, Partial<Percentiles>>>>;
+  /** Requests a second that kept all of their own SLOs; null where none were set. */
+  readonly goodput: number | null;
   readonly numPrompts: number;
   /** Kept as a file in the trial's folder. */
   readonly raw: readonly RawOutput[];
@@ -300,6 +303,8 @@ export interface BenchmarkContext {
   readonly seed: number;
   /** Hard limit of one benchmark. */
   readonly timeout: Ms;
+  /** At most so many prompts, while the swarm searches. */
+  readonly sampleSize: number | undefined;
   /** The controller, or the master node of the group. */
   toolHost(where: 'controller' | 'master'): Promise<ToolHost>;
   /** Keeps a file in the trial's folder, also of a measurement that fails. */

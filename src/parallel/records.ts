@@ -26,7 +26,9 @@ export type Verdict =
       readonly fitness: number;
       readonly terms: FitnessTerms;
       readonly performance: PerformanceIndex;
-      readonly percentiles: Readonly<Partial<Record<string, Percentiles>>>;
+      readonly percentiles: Readonly<Partial<Record<string, Partial<Percentiles>>>>;
+      /** Requests a second that kept all of their own SLOs, where there were any. */
+      readonly goodput?: number;
       readonly violations: readonly Violation[];
       readonly flags: readonly string[];
       /** What the service did with each parameter; absent where its engine does not tell. */

@@ -69,6 +69,7 @@ export function simulatedBenchmark(options: SimulatedBenchmarkOptions): Benchmar
       return {
         performance,
         percentiles,
+        goodput: null,
         numPrompts: config.num_prompts,
         raw: [
           {

@@ -50,6 +50,7 @@ async function measure(
     runId: 'r',
     seed: 1,
     timeout: ms(60_000),
+    sampleSize: undefined,
     toolHost: async () => Promise.reject(new Error('it needs none')),
     keep: async () => Promise.resolve(),
   };

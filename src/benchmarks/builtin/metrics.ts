@@ -113,6 +113,7 @@ export function summarizeLoad(
       throughput: document.request_throughput,
     },
     percentiles: Object.fromEntries(Object.entries(stats).map(([name, one]) => [name, percentilesOf(one)])),
+    goodput: null,
     numPrompts: job.prompts.length,
     raw: [{ name: 'benchmark.json', content: `${JSON.stringify(document, null, 2)}\n` }],
     flags: flagsOf(completed, load),

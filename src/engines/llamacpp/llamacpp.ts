@@ -183,7 +183,7 @@ export const llamacppEngine: Engine<LlamacppConfig> = {
     };
   },
 
-  inspection: (config) => ({
+  inspection: (config, node, group) => ({
     argv: [
       'sh',
       '-c',
@@ -192,6 +192,7 @@ export const llamacppEngine: Engine<LlamacppConfig> = {
       ...config.executable,
     ],
     label: 'llama-server --help',
+    env: { ...group.env, ...node.env },
   }),
 
   readBack(config, _params, topology) {

@@ -20,12 +20,16 @@ export const vllmEngine: Engine<VllmConfig> = {
   plan: vllmPlan,
 
   /** Whether it can span nodes by itself: asked once, and only where it has to. */
-  inspection(config, _node, group) {
+  inspection(config, node, group) {
     if (distributedOf(config, { nodes: group.nodes.length }) !== 'mp' || group.nodes.length < 2)
       return undefined;
     const script = `help=$("$@" serve --help=all 2>/dev/null) || help=
 case $help in *--nnodes*) echo nnodes=yes ;; ?*) echo nnodes=no ;; *) echo nnodes=unknown ;; esac`;
-    return { argv: ['sh', '-c', script, 'sh', ...config.executable], label: 'vllm serve --help=all' };
+    return {
+      argv: ['sh', '-c', script, 'sh', ...config.executable],
+      label: 'vllm serve --help=all',
+      env: { ...group.env, ...node.env },
+    };
   },
 
   readBack(config, _params, topology) {

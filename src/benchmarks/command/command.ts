@@ -1,0 +1,167 @@
+import { split } from 'shlex';
+import { z } from 'zod';
+import { ConfigurationError } from '../../base/errors.ts';
+import { fieldsSchema } from '../../config/schema.ts';
+import { environment, integer, list, oneOf, text } from '../../config/schema-types.ts';
+import { parseExpression, type Scope } from '../../core/space/expression.ts';
+import type { Benchmark, BenchmarkResult, BenchmarkTarget, LatencyName } from '../../parallel/ports.ts';
+import { appliedLoad, noRaw, parseFailure, runTool, sampled, type AppliedLoad } from '../tool.ts';
+
+const factors = { s: 1, ms: 1e-3, us: 1e-6, 'tok/s': 1, 'req/s': 1, share: 1, percent: 0.01 } as const;
+type Unit = keyof typeof factors;
+const unitNames = Object.keys(factors) as [Unit, ...Unit[]];
+
+const metric = z.strictObject({
+  /** A formula over the document, such as `metrics.requests.successful / metrics.requests.total`. */
+  value: text(),
+  unit: oneOf(...unitNames),
+});
+
+const metricNames = [
+  'generate_speed',
+  'time_to_first_token',
+  'time_per_output_token',
+  'success_rate',
+  'throughput',
+] as const;
+
+/** The `[command]` table: any command that prints or writes JSON, and where its numbers are. */
+export const commandConfig = z.strictObject({
+  command: text().default(''),
+  run_on: oneOf('master', 'controller').default('controller'),
+  num_prompts: integer({ above: 0 }).default(200),
+  /** A file of its directory; without one, what it prints. */
+  result: text().default(''),
+  env: environment().default({}),
+  metrics: z
+    .strictObject({
+      generate_speed: metric.optional(),
+      time_to_first_token: metric.optional(),
+      time_per_output_token: metric.optional(),
+      success_rate: metric.optional(),
+      throughput: metric.optional(),
+    })
+    .prefault({}),
+  /** Formulas of further statistics, in ms: `p99_ttft_ms = "…"`. */
+  percentiles: z.record(z.string(), text(), { error: 'a table of formulas' }).default({}),
+  target_field: fieldsSchema().default([]),
+  /** Words that stand before the command, such as a launcher. */
+  before: list(text(), 'words').default([]),
+});
+export type CommandConfig = z.infer<typeof commandConfig>;
+
+/** Placeholders of the command; a word whose placeholder has no value goes, and the flag before it. */
+export function commandArguments(
+  config: CommandConfig,
+  target: BenchmarkTarget,
+  { concurrency, requestRate }: AppliedLoad,
+  prompts: number,
+): string[] {
+  const { hostname, port } = new URL(target.baseUrl);
+  const values: Readonly<Record<string, string | undefined>> = {
+    base_url: target.baseUrl,
+    host: hostname.replace(/^\[|\]$/g, ''),
+    port: port === '' ? '80' : port,
+    model: target.model,
+    concurrency: concurrency?.toString(),
+    request_rate: requestRate?.toString(),
+    num_prompts: String(prompts),
+    result: config.result,
+  };
+  const words: string[] = [];
+  for (const word of split(config.command)) {
+    const names = [...word.matchAll(/\{(\w+)\}/g)].map(([, name]) => name as string);
+    const absent = names.some((name) => name in values && values[name] === undefined);
+    if (absent) {
+      if (/^--?[A-Za-z]/.test(words.at(-1) ?? '') && word.startsWith('{')) words.pop();
+      continue;
+    }
+    words.push(word.replace(/\{(\w+)\}/g, (whole, name: string) => values[name] ?? whole));
+  }
+  return [...config.before, ...words];
+}
+
+const percentileName = /^(mean|median|p90|p95|p99)_(ttft|tpot|itl|e2el)_ms$/;
+
+/** The whole of it, or its last line: tools that print often print more than the result. */
+function documentOf(file: { path: string; text: string }): Scope {
+  const candidates = [file.text, file.text.trim().split('\n').at(-1) ?? ''];
+  for (const text of candidates) {
+    try {
+      const value = JSON.parse(text) as unknown;
+      if (typeof value === 'object' && value !== null) return value as Scope;
+    } catch {
+      // the next one
+    }
+  }
+  return parseFailure('command', file, 'it is no JSON document');
+}
+
+/** @throws BenchmarkParseError for a formula that gives no number: never a silent zero */
+export function parseCommand(
+  config: Pick<CommandConfig, 'metrics' | 'percentiles'>,
+  file: { readonly path: string; readonly text: string },
+  prompts: number,
+): Omit<BenchmarkResult, 'raw'> {
+  const document = documentOf(file);
+  const scope: Scope = { ...document, document };
+  const number = (formula: string, what: string): number => {
+    const value = parseExpression(formula).evaluate(scope);
+    if (typeof value === 'number' && Number.isFinite(value)) return value;
+    return parseFailure('command', file, `${what} = ${formula} gives ${String(value)}, not a number`);
+  };
+  const performance = Object.fromEntries(
+    metricNames.map((name) => {
+      const wanted = config.metrics[name];
+      return [name, wanted === undefined ? null : number(wanted.value, name) * factors[wanted.unit]];
+    }),
+  ) as Record<(typeof metricNames)[number], number | null>;
+  const percentiles: Partial<Record<LatencyName, Record<string, number>>> = {};
+  for (const [name, formula] of Object.entries(config.percentiles)) {
+    const [, statistic = '', latency = ''] = percentileName.exec(name) ?? [];
+    const key = `${latency}_ms` as LatencyName;
+    percentiles[key] = { ...percentiles[key], [statistic]: number(formula, name) };
+  }
+  return { performance, percentiles, goodput: null, numPrompts: prompts, flags: [] };
+}
+
+function check(config: CommandConfig): void {
+  const remedy = 'See docs/benchmarks/command.md.';
+  if (config.command.trim() === '')
+    throw new ConfigurationError('command.command is missing', {}, { remedy });
+  const { generate_speed: speed, success_rate: success } = config.metrics;
+  if (speed === undefined || success === undefined) {
+    throw new ConfigurationError(
+      'command.metrics needs at least generate_speed and success_rate',
+      {},
+      { remedy },
+    );
+  }
+  for (const name of Object.keys(config.percentiles)) {
+    if (percentileName.test(name)) continue;
+    throw new ConfigurationError(`command.percentiles.${name} is no name like p99_ttft_ms`, {}, { remedy });
+  }
+  const formulas = [
+    ...Object.values(config.metrics).map((one) => one?.value),
+    ...Object.values(config.percentiles),
+  ];
+  for (const formula of formulas) if (formula !== undefined) parseExpression(formula);
+}
+
+/** Any load tool, by a mapping of its numbers. */
+export const commandBenchmark: Benchmark<CommandConfig> = {
+  name: 'command',
+  check,
+
+  async run(config, target, params, context) {
+    const prompts = sampled(config.num_prompts, context);
+    const argv = commandArguments(config, target, appliedLoad(params), prompts);
+    const tool = { name: 'command', where: config.run_on, argv, env: config.env };
+    const { stdout, files } = await runTool(tool, context, (path) => path === config.result);
+    const printed = { path: 'stdout', text: stdout };
+    const file = config.result === '' ? printed : (files.at(-1) ?? { path: config.result, text: '' });
+    return { ...parseCommand(config, file, prompts), raw: noRaw };
+  },
+
+  [Symbol.asyncDispose]: async () => Promise.resolve(),
+};

@@ -1,0 +1,143 @@
+import { posix } from 'node:path';
+import { BenchmarkExecutionError, BenchmarkParseError, IPCCommandError } from '../base/errors.ts';
+import { ms } from '../base/units.ts';
+import type { ServingParams } from '../core/space/field.ts';
+import type { BenchmarkContext, RawOutput, ToolHost } from '../parallel/ports.ts';
+
+/** Load tools that are commands: run in a directory of their own, on the master or on the controller. */
+
+export interface Tool {
+  readonly name: string;
+  readonly where: 'controller' | 'master';
+  readonly argv: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+export interface ToolOutput {
+  readonly stdout: string;
+  readonly stderr: string;
+  /** Files that it wrote, oldest first. */
+  readonly files: readonly { readonly path: string; readonly text: string }[];
+}
+
+/** `$1`: its directory; then its words. What it prints stays readable after it was killed. */
+const inOwnDirectory = `umask 077
+rm -rf -- "$1" && mkdir -p -- "$1" && cd -- "$1" || exit 73
+shift
+exec "$@"`;
+
+/** Oldest first, so that the last one is the result of this run. */
+const listFiles = `cd -- "$1" && find . -type f -size -64M -printf '%T@ %P\\n' | sort -n | cut -d ' ' -f 2-`;
+
+const exitCode = (reason: string): number | undefined => {
+  const found = /^exit code (\d+)/.exec(reason);
+  return found === null ? undefined : Number(found[1]);
+};
+
+/** What it says is kept, also when it fails. */
+async function keepWords(context: BenchmarkContext, name: string, text: string): Promise<void> {
+  if (text !== '') await context.keep({ name, content: text.endsWith('\n') ? text : `${text}\n` });
+}
+
+async function execute(tool: Tool, host: ToolHost, context: BenchmarkContext): Promise<ToolOutput> {
+  const command = host.wrap({
+    argv: ['sh', '-c', inOwnDirectory, 'sh', host.directory, ...tool.argv],
+    label: tool.argv.slice(0, 3).join(' '),
+    env: { ...host.env, ...tool.env },
+  });
+  try {
+    const { signal, timeout } = context;
+    const { stdout, stderr } = await host.executor.run(command, { signal, timeout: ms(timeout) });
+    return { stdout, stderr, files: [] };
+  } catch (error) {
+    context.signal.throwIfAborted();
+    if (!(error instanceof IPCCommandError)) throw error;
+    const reason = String(error.details['reason']);
+    await keepWords(context, `${tool.name}.err`, reason);
+    const code = exitCode(reason);
+    const missing = code === 126 || code === 127;
+    throw new BenchmarkExecutionError(tool.name, reason, code, {
+      cause: error,
+      blame: missing ? 'operator' : 'benchmark',
+      remedy: missing
+        ? `Install ${tool.argv[0] ?? tool.name} where it runs (${tool.where} node), or use -b builtin.`
+        : `See ${tool.name}.err in the trial's folder.`,
+    });
+  }
+}
+
+/** The files of a run whose names the tool chooses itself. */
+async function collect(
+  host: ToolHost,
+  context: BenchmarkContext,
+  wanted: (path: string) => boolean,
+): Promise<ToolOutput['files']> {
+  const { signal } = context;
+  const command = host.wrap({
+    argv: ['sh', '-c', listFiles, 'sh', host.directory],
+    label: 'finding results',
+  });
+  const { stdout } = await host.executor.run(command, { signal, timeout: ms(60_000) });
+  const paths = stdout.split('\n').filter((path) => path !== '' && wanted(path));
+  const files = [];
+  for (const path of paths) {
+    const bytes = await host.executor.readFile(posix.join(host.directory, path), signal);
+    files.push({ path, text: bytes.toString('utf8') });
+  }
+  return files;
+}
+
+/**
+ * Runs a tool to its end and reads what it wrote; all of that is kept in the trial's folder.
+ * @throws BenchmarkExecutionError; the reason of the abort when time is over
+ */
+export async function runTool(
+  tool: Tool,
+  context: BenchmarkContext,
+  wanted: (path: string) => boolean,
+): Promise<ToolOutput> {
+  const host = await context.toolHost(tool.where);
+  const said = await execute(tool, host, context);
+  await keepWords(context, `${tool.name}.log`, said.stdout + said.stderr);
+  const files = await collect(host, context, wanted);
+  for (const { path, text } of files) await context.keep({ name: path.replaceAll('/', '_'), content: text });
+  return { ...said, files };
+}
+
+/** Kept already, file by file. */
+export const noRaw: readonly RawOutput[] = [];
+
+/** @throws BenchmarkParseError that names the file and shows its beginning */
+export function parseFailure(name: string, file: { path: string; text: string }, reason: string): never {
+  const excerpt = file.text.slice(0, 300).trim();
+  const shown = excerpt === '' ? 'it is empty' : `it begins with: ${excerpt}`;
+  throw new BenchmarkParseError(name, file.text, `${file.path}: ${reason}; ${shown}`, {
+    remedy: `See ${file.path.replaceAll('/', '_')} in the trial's folder.`,
+  });
+}
+
+/** What the search says about the load, over what the table says. */
+export interface AppliedLoad {
+  /** undefined: no limit. */
+  readonly concurrency: number | undefined;
+  /** Requests/s; undefined: as fast as possible. */
+  readonly requestRate: number | undefined;
+}
+
+function numberOf(params: ServingParams, ...names: string[]): number | undefined {
+  const value = names.map((name) => params[name]).find((one) => one !== undefined);
+  return value === undefined ? undefined : Number(value);
+}
+
+export function appliedLoad(params: ServingParams): AppliedLoad {
+  const rate = numberOf(params, 'REQUESTRATE');
+  const concurrency = numberOf(params, 'CONCURRENCY', 'MAXCONCURRENCY');
+  return {
+    concurrency: concurrency === undefined ? undefined : Math.max(1, Math.round(concurrency)),
+    requestRate: rate !== undefined && rate > 0 && Number.isFinite(rate) ? rate : undefined,
+  };
+}
+
+/** Fewer prompts while the swarm searches, where the user wants that. */
+export const sampled = (prompts: number, { sampleSize }: BenchmarkContext): number =>
+  Math.min(prompts, sampleSize ?? prompts);

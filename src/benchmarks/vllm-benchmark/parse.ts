@@ -1,0 +1,70 @@
+import type { BenchmarkResult } from '../../parallel/ports.ts';
+import { reportedFlat, scoredLatency, type Statistic } from '../statistics.ts';
+import { parseFailure } from '../tool.ts';
+
+type Document = Readonly<Record<string, unknown>>;
+
+interface ResultFile {
+  readonly path: string;
+  readonly text: string;
+}
+
+/** Companions beside the results: profiles and per-request details. */
+export const isResult = (path: string): boolean => path.endsWith('.json') && !path.endsWith('.pytorch.json');
+
+/** With --append-result a file holds several documents, a line each. */
+function documents(file: ResultFile): Document[] {
+  try {
+    return [JSON.parse(file.text) as Document];
+  } catch {
+    const lines = file.text.split('\n').filter((line) => line.trim() !== '');
+    try {
+      return lines.map((line) => JSON.parse(line) as Document);
+    } catch (error) {
+      return parseFailure('vllm_benchmark', file, (error as Error).message);
+    }
+  }
+}
+
+/** @throws BenchmarkParseError where it is no number, never a silent zero */
+function needed(document: Document, key: string, file: ResultFile): number {
+  const value = document[key];
+  if (typeof value === 'number' && Number.isFinite(value)) return value;
+  return parseFailure('vllm_benchmark', file, `${key} is ${JSON.stringify(value)}, not a number`);
+}
+
+export interface ScoredBy {
+  readonly time_to_first_token: Statistic;
+  readonly time_per_output_token: Statistic;
+}
+
+/** The last document of the newest file is the result. */
+export function parseVllmBench(files: readonly ResultFile[], scored: ScoredBy): Omit<BenchmarkResult, 'raw'> {
+  const file = files.at(-1);
+  if (file === undefined)
+    return parseFailure(
+      'vllm_benchmark',
+      { path: 'result directory', text: '' },
+      'no result file was written',
+    );
+  const document = documents(file).at(-1);
+  if (document === undefined) return parseFailure('vllm_benchmark', file, 'it holds no document');
+  const completed = needed(document, 'completed', file);
+  const failed = document['failed'];
+  const prompts = Number(document['num_prompts'] ?? completed);
+  const asked = typeof failed === 'number' ? completed + failed : prompts;
+  const reported = reportedFlat(document);
+  return {
+    performance: {
+      generate_speed: needed(document, 'output_throughput', file),
+      time_to_first_token: scoredLatency(reported, 'ttft_ms', scored.time_to_first_token),
+      time_per_output_token: scoredLatency(reported, 'tpot_ms', scored.time_per_output_token),
+      success_rate: asked > 0 ? completed / asked : null,
+      throughput: needed(document, 'request_throughput', file),
+    },
+    percentiles: reported,
+    goodput: typeof document['request_goodput'] === 'number' ? document['request_goodput'] : null,
+    numPrompts: prompts,
+    flags: [],
+  };
+}

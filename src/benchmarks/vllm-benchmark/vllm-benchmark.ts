@@ -1,0 +1,94 @@
+import { split } from 'shlex';
+import { z } from 'zod';
+import { fieldsSchema } from '../../config/schema.ts';
+import { integer, list, oneOf, text } from '../../config/schema-types.ts';
+import type { Benchmark, BenchmarkTarget } from '../../parallel/ports.ts';
+import { statistic } from '../statistics.ts';
+import { appliedLoad, noRaw, runTool, sampled, type AppliedLoad } from '../tool.ts';
+import { isResult, parseVllmBench } from './parse.ts';
+
+/** The `[vllm_benchmark]` table: the original's keys, where it runs, and which statistics are scored. */
+export const vllmBenchmarkConfig = z.strictObject({
+  process_name: text().optional(),
+  output_path: text().optional(),
+  work_path: text().optional(),
+  performance_config: z.unknown().optional(),
+  executable: list(text(), 'the words of a command').default(['vllm']),
+  run_on: oneOf('master', 'controller').default('master'),
+  time_to_first_token: statistic(),
+  time_per_output_token: statistic(),
+  command: z
+    .strictObject({
+      /** A script in place of `vllm bench serve`. */
+      serving: text().default(''),
+      backend: text().default(''),
+      host: text().optional(),
+      port: text().optional(),
+      model: text().default(''),
+      served_model_name: text().default(''),
+      dataset_name: text().default('random'),
+      dataset_path: text().default(''),
+      num_prompts: integer({ above: 0 }).default(200),
+      result_dir: text().default(''),
+      others: text().default(''),
+    })
+    .prefault({}),
+  target_field: fieldsSchema().default([]),
+});
+export type VllmBenchmarkConfig = z.infer<typeof vllmBenchmarkConfig>;
+
+const optional = (flag: string, value: string): string[] => (value === '' ? [] : [flag, value]);
+
+function percentilesWanted({
+  time_to_first_token: a,
+  time_per_output_token: b,
+}: VllmBenchmarkConfig): string[] {
+  const wanted = [...new Set([a, b].filter((one) => one.startsWith('p')).map((one) => one.slice(1)))];
+  return wanted.length === 0 ? [] : ['--metric-percentiles', [...new Set([...wanted, '99'])].join(',')];
+}
+
+/** The command of the original; the service that is measured is where it says what to measure. */
+export function vllmBenchArguments(
+  config: VllmBenchmarkConfig,
+  target: BenchmarkTarget,
+  { concurrency, requestRate }: AppliedLoad,
+  prompts: number,
+): string[] {
+  const { command } = config;
+  const { hostname, port, protocol } = new URL(target.baseUrl);
+  const others = split(command.others);
+  const served = command.served_model_name === '' ? (target.model ?? '') : command.served_model_name;
+  const usualPort = protocol === 'https:' ? '443' : '80';
+  const start =
+    command.serving === '' ? [...config.executable, 'bench', 'serve'] : ['python3', command.serving];
+  return [
+    ...start,
+    ...optional('--backend', command.backend),
+    ...['--host', hostname.replace(/^\[|\]$/g, ''), '--port', port === '' ? usualPort : port],
+    ...optional('--model', command.model === '' ? served : command.model),
+    ...optional('--served-model-name', served),
+    ...['--dataset-name', command.dataset_name],
+    ...optional('--dataset-path', command.dataset_path),
+    ...['--num-prompts', String(prompts)],
+    ...(concurrency === undefined ? [] : ['--max-concurrency', String(concurrency)]),
+    ...(requestRate === undefined ? [] : ['--request-rate', String(requestRate)]),
+    ...['--result-dir', '.', '--save-result'],
+    ...(others.includes('--metric-percentiles') ? [] : percentilesWanted(config)),
+    ...others,
+  ];
+}
+
+/** `vllm bench serve` on the master node, or on the controller. */
+export const vllmBenchmark: Benchmark<VllmBenchmarkConfig> = {
+  name: 'vllm_benchmark',
+
+  async run(config, target, params, context) {
+    const prompts = sampled(config.command.num_prompts, context);
+    const argv = vllmBenchArguments(config, target, appliedLoad(params), prompts);
+    const tool = { name: 'vllm_benchmark', where: config.run_on, argv };
+    const { files } = await runTool(tool, context, isResult);
+    return { ...parseVllmBench(files, config), raw: noRaw };
+  },
+
+  [Symbol.asyncDispose]: async () => Promise.resolve(),
+};

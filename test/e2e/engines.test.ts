@@ -1,0 +1,369 @@
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { EngineProject, type EngineProjectOptions } from '../support/engine-project.ts';
+import { realSshd, type SshdCluster } from '../support/sshd.ts';
+
+const field = (engine: string, name: string, min: number, max: number, value: number, more = ''): string => `
+[[${engine}.target_field]]
+name = "${name}"
+config_position = "env"
+min = ${min}
+max = ${max}
+dtype = "int"
+value = ${value}
+${more}`;
+
+const load = (engine: string): string => field(engine, 'CONCURRENCY', 2, 8, 4);
+
+const vllm = (more: string, benchmark = ''): string => `
+engine = "vllm"
+${benchmark}
+[vllm]
+${more}
+[vllm.command]
+model = "/models/demo"
+served_model_name = "sim-moe-235b"
+port = "8123"
+others = "--trust-remote-code --max-model-len 2048"
+${field('vllm', 'MAX_NUM_SEQS', 8, 64, 16)}
+${field('vllm', 'MAX_NUM_BATCHED_TOKENS', 256, 2048, 512)}
+${load('vllm')}
+[builtin]
+num_prompts = 12
+num_warmups = 2
+input_len = 16
+output_len = 8
+[vllm_benchmark.command]
+num_prompts = 10
+`;
+
+describe.skipIf(!realSshd.available)(
+  'engines over real sshd, each by a stand-in that knows its flags',
+  () => {
+    let cluster: SshdCluster;
+    beforeAll(async () => {
+      cluster = await realSshd.start(2);
+    });
+    afterAll(async () => cluster[Symbol.asyncDispose]());
+
+    /** A run to its end, with nothing left running. */
+    async function run(options: EngineProjectOptions, code = 0): Promise<EngineProject> {
+      const project = new EngineProject(cluster, {
+        ...options,
+      });
+      const finished = await project.run();
+      project.said = finished.stderr;
+      expect(finished.code, finished.stderr.slice(-1500) + finished.stdout.slice(-1500)).toBe(code);
+      expect(project.left()).toEqual([]);
+      return project;
+    }
+
+    test('vllm over two nodes by multiprocessing, measured by vllm bench serve on the master', async () => {
+      await using project = await run({ toml: vllm('distributed = "mp"', 'benchmark = "vllm_benchmark"') });
+      const summary = project.summary();
+      expect(summary).toMatchObject({ status: 'completed', engine: 'vllm', benchmark: 'vllm_benchmark' });
+      const starts = project.tools('vllm serve');
+      const heads = starts.filter(({ given }) => given['--headless'] === undefined);
+      expect(heads).toHaveLength(3);
+      expect(starts).toHaveLength(6);
+      const hosts = cluster.hosts.map(({ address }) => address);
+      for (const head of heads) {
+        expect(head.given).toMatchObject({
+          '--nnodes': '2',
+          '--node-rank': '0',
+          '--master-addr': hosts[0],
+          '--distributed-executor-backend': 'mp',
+          '--tensor-parallel-size': '4',
+          '--pipeline-parallel-size': '2',
+        });
+        const worker = starts.find(
+          ({ given }) =>
+            given['--node-rank'] === '1' && given['--master-port'] === head.given['--master-port'],
+        );
+        expect(worker?.env).toMatchObject({ VLLM_HOST_IP: hosts[1], ASCEND_RT_VISIBLE_DEVICES: '0,1,2,3' });
+        expect(worker?.given['--max-num-seqs']).toBe(head.given['--max-num-seqs']);
+      }
+      const bench = project.tools('vllm bench serve');
+      expect(bench).toHaveLength(3);
+      expect(bench[0]?.given).toMatchObject({
+        '--host': hosts[0],
+        '--port': '8123',
+        '--num-prompts': '10',
+        '--served-model-name': 'sim-moe-235b',
+        '--max-concurrency': '4',
+      });
+      expect(existsSync(join(project.runDirectory, 'trials/0/vllm_benchmark.log'))).toBe(true);
+      const told = project.journal().flatMap((entry) => (entry.type === 'told' ? [entry.record] : []));
+      for (const { verdict } of told) {
+        expect(verdict).toMatchObject({
+          kind: 'scored',
+          effects: { MAX_NUM_SEQS: { kind: 'as_asked' }, CONCURRENCY: { kind: 'unknown' } },
+        });
+      }
+    });
+
+    test('vllm over two nodes by Ray: head, workers, all devices, then the server', async () => {
+      await using project = await run({ toml: vllm('distributed = "ray"') });
+      const order = project.tools().map(({ tool }) => tool);
+      expect(order.slice(0, 3)).toEqual(['ray start', 'ray start', 'vllm serve']);
+      const [head, worker] = project.tools('ray start');
+      expect(head?.given).toMatchObject({ '--head': true, '--resources': '{"NPU":4}' });
+      expect(worker?.given['--address']).toBe(
+        `${cluster.hosts[0]?.address}:${String(head?.given['--port'])}`,
+      );
+      expect(worker?.env).toMatchObject({ RAY_EXPERIMENTAL_NOSET_ASCEND_RT_VISIBLE_DEVICES: '1' });
+      const server = project.tools('vllm serve')[0];
+      expect(server?.given).toMatchObject({ '--distributed-executor-backend': 'ray' });
+      expect(server?.given['--nnodes']).toBeUndefined();
+    });
+
+    test('vllm with replicas of the attention over two nodes, experts over all of them', async () => {
+      await using project = await run({
+        toml: vllm('distributed = "dp"\nexperts = true'),
+      });
+      const [first, second] = project.tools('vllm serve');
+      const [worker, head] = first?.given['--headless'] === true ? [first, second] : [second, first];
+      const shared = {
+        '--data-parallel-size': '2',
+        '--data-parallel-size-local': '1',
+        '--enable-expert-parallel': true,
+      };
+      expect(head?.given).toMatchObject({ ...shared, '--data-parallel-address': cluster.hosts[0]?.address });
+      expect(worker?.given).toMatchObject({ ...shared, '--data-parallel-start-rank': '1' });
+    });
+
+    test('a version of vllm without --nnodes is found out before anything is started', async () => {
+      const toml = vllm('distributed = "mp"');
+      await using project = await run({ toml, env: { STANDIN_WITHOUT_FLAG: '--nnodes' } }, 2);
+      expect(project.tools('vllm serve')).toEqual([]);
+      expect(project.said).toContain('distributed = "ray"');
+    });
+
+    test('an argument that this version does not know stops the run with the line', async () => {
+      const toml = vllm('distributed = "mp"').replace('--trust-remote-code', '--trust-remote-coed');
+      await using project = await run({ toml }, 3);
+      expect(project.summary().error?.message).toContain('unrecognized arguments: --trust-remote-coed');
+    });
+
+    test('a fatal line ends the start although the process hangs, and the search goes on', async () => {
+      const toml = vllm('distributed = "mp"').replace('min = 8\nmax = 64', 'min = 16\nmax = 18');
+      await using project = await run({ toml, particles: 6, env: { STANDIN_FAIL: 17 } });
+      const told = project.journal().flatMap((entry) => (entry.type === 'told' ? [entry.record] : []));
+      const failed = told.filter(({ verdict }) => verdict.kind === 'infeasible');
+      expect(failed.length).toBeGreaterThan(0);
+      for (const { verdict, start_s: seconds } of failed) {
+        expect(seconds).toBeLessThan(10);
+        expect(verdict.kind === 'infeasible' && verdict.error.message).toContain('CUDA out of memory');
+      }
+    });
+
+    test('a value that the engine adjusts is recorded as what it really was', async () => {
+      await using project = await run({ toml: vllm('distributed = "mp"'), env: { STANDIN_ADJUST: 16 } });
+      const told = project.journal().flatMap((entry) => (entry.type === 'told' ? [entry.record] : []));
+      expect(told[0]?.verdict).toMatchObject({
+        effects: { MAX_NUM_SEQS: { kind: 'adjusted', effective: 17 } },
+      });
+    });
+
+    test('sglang over two nodes, measured by its own benchmark', async () => {
+      await using project = await run({
+        toml: `
+engine = "sglang"
+benchmark = "sglang_benchmark"
+[sglang.command]
+model = "/models/demo"
+served_model_name = "sim-moe-235b"
+port = "30123"
+${field('sglang', 'MAX_RUNNING_REQUESTS', 8, 64, 16)}
+${load('sglang')}
+[sglang_benchmark.command]
+num_prompts = 10
+`,
+      });
+      const starts = project.tools('sglang.launch_server');
+      expect(starts).toHaveLength(6);
+      const worker = starts.find(({ given }) => given['--node-rank'] === '1');
+      expect(worker?.given).toMatchObject({
+        '--nnodes': '2',
+        '--tensor-parallel-size': '4',
+        '--pipeline-parallel-size': '2',
+      });
+      const head = starts.find(({ given }) => given['--node-rank'] === '0');
+      expect(head?.given['--dist-init-addr']).toBe(worker?.given['--dist-init-addr']);
+      const told = project.journal().flatMap((entry) => (entry.type === 'told' ? [entry.record] : []));
+      expect(told[0]?.verdict).toMatchObject({ effects: { MAX_RUNNING_REQUESTS: { kind: 'as_asked' } } });
+      expect(project.tools('sglang.bench_serving')[0]?.given).toMatchObject({ '--num-prompts': '10' });
+    });
+
+    const mindieConfig = (port: number): object => ({
+      Version: '1.0.0',
+      ServerConfig: {
+        ipAddress: '127.0.0.1',
+        managementIpAddress: '127.0.0.2',
+        port,
+        managementPort: port + 1,
+        httpsEnabled: true,
+        maxLinkNum: 1000,
+      },
+      BackendConfig: {
+        npuDeviceIds: [[0, 1, 2, 3]],
+        multiNodesInferEnabled: false,
+        interNodeTLSEnabled: true,
+        ModelDeployConfig: {
+          maxSeqLen: 2560,
+          ModelConfig: [{ modelName: 'demo', modelWeightPath: '/models/demo', worldSize: 4, npuMemSize: -1 }],
+        },
+        ScheduleConfig: { maxBatchSize: 20, maxPrefillTokens: 512, cacheBlockSize: 128 },
+      },
+    });
+    const mindie = (more: string): string => `
+engine = "mindie"
+benchmark = "ais_bench"
+[mindie]
+${more}
+[[mindie.target_field]]
+name = "max_batch_size"
+config_position = "BackendConfig.ScheduleConfig.maxBatchSize"
+min = 8
+max = 64
+dtype = "int"
+value = 0
+${load('mindie')}
+[ais_bench]
+model_config = "MODEL_PY"
+[ais_bench.command]
+num_prompts = 10
+`;
+    function withMindie(project: EngineProject, port: number): void {
+      const models =
+        'request_rate = 0,\nbatch_size = 1, # at most\nhost_ip = "localhost",\nhost_port = 8080,\n';
+      writeFileSync(join(project.directory, 'model.py'), models);
+      mkdirSync(join(project.directory, 'mies/conf'), { recursive: true });
+      writeFileSync(join(project.directory, 'mies/conf/config.json'), JSON.stringify(mindieConfig(port)), {
+        mode: 0o640,
+      });
+      const file = join(project.directory, 'config.toml');
+      const here = (text: string): string => text.replaceAll('MIES_HERE', join(project.directory, 'mies'));
+      writeFileSync(
+        file,
+        here(readFileSync(file, 'utf8')).replaceAll('MODEL_PY', join(project.directory, 'model.py')),
+      );
+    }
+
+    test('mindie over two nodes: on top of its configuration, with a rank table, measured by ais_bench', async () => {
+      await using project = new EngineProject(cluster, {
+        toml: mindie(''),
+        env: { MIES_INSTALL_PATH: 'MIES_HERE', STANDIN_MODEL_CONFIG: 'MODEL_PY' },
+      });
+      withMindie(project, 10_250);
+      const before = readFileSync(join(project.directory, 'mies/conf/config.json'), 'utf8');
+      const finished = await project.run();
+      expect(finished.code, finished.stderr.slice(-1500) + finished.stdout.slice(-500)).toBe(0);
+      expect(project.left()).toEqual([]);
+      expect(readFileSync(join(project.directory, 'mies/conf/config.json'), 'utf8')).toBe(before);
+      const [worker, master] = project.tools('mindie_llm_server');
+      const hosts = cluster.hosts.map(({ address }) => address);
+      expect(
+        [worker, master]
+          .map((one) => (one?.['config'] as { ServerConfig: { ipAddress: string } }).ServerConfig.ipAddress)
+          .sort(),
+      ).toEqual([...hosts].sort());
+      expect(master?.['config']).toMatchObject({
+        ServerConfig: { httpsEnabled: false, maxLinkNum: 1000, port: 10_250 },
+        BackendConfig: {
+          multiNodesInferEnabled: true,
+          interNodeTLSEnabled: false,
+          ModelDeployConfig: { maxSeqLen: 2560 },
+          ScheduleConfig: { maxBatchSize: 20, cacheBlockSize: 128 }, // the present one comes from the node
+        },
+      });
+      expect(master?.['mode']).toBe('640');
+      expect(master?.env).toMatchObject({ MASTER_IP: hosts[0] });
+      const bench = project.tools('ais_bench');
+      expect(bench).toHaveLength(3);
+      expect(bench[0]?.['load']).toEqual({ rate: '0', batch: '4' });
+      expect(readFileSync(join(project.directory, 'model.py'), 'utf8')).toContain(
+        'batch_size = 1, # at most',
+      );
+      expect(project.summary().baseline?.params).toMatchObject({ max_batch_size: 20 });
+    });
+
+    test('an older mindie has its configuration edited and put back, also after a crash', async () => {
+      await using project = new EngineProject(cluster, {
+        toml: mindie(''),
+        nodesPerGroup: 1,
+        without: ['mindie_llm_server'],
+        env: {
+          MIES_INSTALL_PATH: 'MIES_HERE',
+          STANDIN_MODEL_CONFIG: 'MODEL_PY',
+          STANDIN_MINDIE_CONFIG: 'MIES_HERE/conf/config.json',
+        },
+      });
+      withMindie(project, 10_260);
+      const conf = join(project.directory, 'mies/conf/config.json');
+      const before = readFileSync(conf, 'utf8');
+      mkdirSync(join(project.directory, 'mies/bin'));
+      const main = join(import.meta.dirname, '../support/stand-ins/main.mjs');
+      writeFileSync(
+        join(project.directory, 'mies/bin/mindieservice_daemon'),
+        `#!/bin/sh\nexec ${process.execPath} ${main} mindieservice_daemon\n`,
+        { mode: 0o755 },
+      );
+      // One node: two would edit the same file of this machine.
+      writeFileSync(join(project.directory, 'hosts.txt'), `${cluster.hosts[0]?.address}\n`);
+      // As a crash would have left it.
+      writeFileSync(`${conf}.optimizer-original`, before, { mode: 0o640 });
+      writeFileSync(conf, '{"garbage": true}');
+      const finished = await project.run();
+      expect(finished.code, finished.stderr.slice(-1500) + finished.stdout.slice(-500)).toBe(0);
+      expect(readFileSync(conf, 'utf8')).toBe(before);
+      expect(existsSync(`${conf}.optimizer-original`)).toBe(false);
+      const sizes = project
+        .tools('mindieservice_daemon')
+        .map(
+          ({ config }) =>
+            (config as { BackendConfig: { ScheduleConfig: { maxBatchSize: number } } }).BackendConfig
+              .ScheduleConfig.maxBatchSize,
+        );
+      expect(sizes[0]).toBe(20);
+      expect(new Set(sizes).size).toBe(3);
+    });
+
+    test('llama.cpp on one node a group, measured by any command that prints JSON', async () => {
+      await using project = await run({
+        nodesPerGroup: 1,
+        toml: `
+engine = "llamacpp"
+benchmark = "command"
+[llamacpp.command]
+model = "/models/demo.gguf"
+port = "8099"
+context_per_slot = 512
+${field('llamacpp', 'PARALLEL', 1, 16, 4)}
+${load('llamacpp')}
+[command]
+command = "vllm bench serve --host {host} --port {port} --num-prompts {num_prompts} --max-concurrency {concurrency} --request-rate {request_rate} --result-dir . --save-result --result-filename x.json"
+result = "x.json"
+run_on = "master"
+num_prompts = 8
+[command.metrics]
+generate_speed = { value = "output_throughput", unit = "tok/s" }
+time_to_first_token = { value = "mean_ttft_ms", unit = "ms" }
+time_per_output_token = { value = "mean_tpot_ms", unit = "ms" }
+success_rate = { value = "completed / (completed + failed)", unit = "share" }
+throughput = { value = "request_throughput", unit = "req/s" }
+[command.percentiles]
+p99_ttft_ms = "p99_ttft_ms"
+`,
+      });
+      const start = project.tools('llama-server').find(({ given }) => given['--parallel'] === '4');
+      expect(start?.given).toMatchObject({ '--fit': 'off', '--parallel': '4', '--ctx-size': '2048' });
+      const [bench] = project.tools('vllm bench serve');
+      expect(bench?.argv.join(' ')).not.toContain('request-rate');
+      expect(project.summary().best?.performance.percentiles['ttft_ms']).toMatchObject({
+        p99: expect.any(Number) as number,
+      });
+    });
+  },
+);
