@@ -80,6 +80,7 @@ async function toolsHere(
   return {
     executor: await world.controller(),
     directory: `${directory}/trials/${trialId}/bench-${attempt}`,
+    cwd: directory,
     env: {},
     wrap: (command) => hostRuntime.wrap(command, owner),
   };

@@ -12,7 +12,7 @@ import type {
   NodeProbe,
   Runtime,
 } from './parallel/ports.ts';
-import { hostRuntime } from './remote/host-runtime.ts';
+import { runtimeOf } from './remote/container-runtime.ts';
 import { httpProbe } from './remote/http-probe.ts';
 import { nodeProbe } from './remote/node-inspection.ts';
 import { localConnector, sshConnector, thisMachine } from './remote/remote-executor.ts';
@@ -34,7 +34,7 @@ export interface World {
   run<T>(work: Promise<T>): Promise<T>;
 }
 
-function realWorld({ engine, benchmark, local, acceptNewHostKeys }: Settings): World {
+function realWorld({ engine, benchmark, local, runtime, acceptNewHostKeys }: Settings): World {
   const kind = need(
     benchmarks.find((one) => one.name === benchmark),
     `benchmark ${benchmark}`,
@@ -44,7 +44,7 @@ function realWorld({ engine, benchmark, local, acceptNewHostKeys }: Settings): W
     connector: local ? localConnector : sshConnector({ acceptNewHostKeys }),
     probe: nodeProbe,
     http: httpProbe,
-    runtime: hostRuntime,
+    runtime: runtimeOf(runtime),
     engine: engineNamed(engine),
     controller: async () => Promise.resolve(thisMachine()),
     createBenchmark: async () => kind.create(),

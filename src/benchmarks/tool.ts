@@ -43,6 +43,7 @@ async function execute(tool: Tool, host: ToolHost, context: BenchmarkContext): P
   const command = host.wrap({
     argv: ['sh', '-c', inOwnDirectory, 'sh', host.directory, ...tool.argv],
     label: tool.argv.slice(0, 3).join(' '),
+    cwd: host.cwd,
     env: { ...host.env, ...tool.env },
   });
   try {
@@ -73,10 +74,7 @@ async function collect(
   wanted: (path: string) => boolean,
 ): Promise<ToolOutput['files']> {
   const { signal } = context;
-  const command = host.wrap({
-    argv: ['sh', '-c', listFiles, 'sh', host.directory],
-    label: 'finding results',
-  });
+  const command = { argv: ['sh', '-c', listFiles, 'sh', host.directory], label: 'finding results' } as const;
   const { stdout } = await host.executor.run(command, { signal, timeout: ms(60_000) });
   const paths = stdout.split('\n').filter((path) => path !== '' && wanted(path));
   const files = [];

@@ -4,10 +4,11 @@ import { ms } from '../base/units.ts';
 import { controllerLives } from '../base/process-start.ts';
 import type { NodeConfig } from '../config/parallel-config.ts';
 import { parseCensus, type OwnedFound } from '../parallel/leftovers.ts';
-import type { Executor } from '../parallel/ports.ts';
+import type { Executor, Runtime } from '../parallel/ports.ts';
 import { localConnector, sshConnector } from '../remote/remote-executor.ts';
-import { census, reaper, shell } from '../remote/scripts.ts';
+import { runtimeOf } from '../remote/container-runtime.ts';
 import { newestRun } from '../runs/catalog.ts';
+import type { Settings } from '../config/settings.ts';
 import { loadSettings, type Loaded } from './load.ts';
 import type { CliOptions } from './options.ts';
 import { exitCodes, printFailure } from './outcome.ts';
@@ -37,8 +38,13 @@ const words = {
   elsewhere: 'kept: its controller is on another machine (--force ends it)',
 } as const;
 
-async function cleanNode(executor: Executor, options: CleanOptions, signal: AbortSignal): Promise<Row[]> {
-  const { stdout } = await executor.run(shell(census, 'looking for processes'), { signal, timeout });
+async function cleanNode(
+  executor: Executor,
+  runtime: Runtime,
+  options: CleanOptions,
+  signal: AbortSignal,
+): Promise<Row[]> {
+  const { stdout } = await executor.run(runtime.census(), { signal, timeout });
   const found = parseCensus(executor.host, stdout);
   const ending = new Set(
     found.filter((one) => verdict(one, options.force === true) === 'end').map(({ token }) => token),
@@ -46,10 +52,7 @@ async function cleanNode(executor: Executor, options: CleanOptions, signal: Abor
   const survivors = new Set<string>();
   if (options.dryRun !== true) {
     for (const token of ending) {
-      const { stdout: left } = await executor.run(shell(reaper(token, grace), 'ending processes'), {
-        signal,
-        timeout,
-      });
+      const { stdout: left } = await executor.run(runtime.reap(token, grace, []), { signal, timeout });
       for (const line of left.split('\n')) survivors.add(line.split(' ')[0] ?? '');
     }
   }
@@ -118,7 +121,7 @@ function table(rows: readonly Row[]): string {
 
 async function onNode(
   node: NodeConfig,
-  local: boolean,
+  { local, runtime }: Settings,
   options: CleanOptions,
   signal: AbortSignal,
 ): Promise<{ rows: Row[]; error?: unknown }> {
@@ -127,7 +130,7 @@ async function onNode(
     : sshConnector({ acceptNewHostKeys: options.acceptNewHostKeys === true });
   try {
     await using executor = await connector.connect(node, signal, { retry: true });
-    return { rows: await cleanNode(executor, options, signal) };
+    return { rows: await cleanNode(executor, runtimeOf(runtime), options, signal) };
   } catch (error) {
     return { rows: [], error };
   }
@@ -142,9 +145,9 @@ export async function clean(options: CleanOptions): Promise<number> {
     return printFailure(error, exitCodes.usage, options.json === true);
   }
   using stop = stopOnSignals(() => process.stderr.write('stopping\n'));
-  const { parallel, local } = loaded.settings;
-  const nodes = parallel.service_groups.flatMap((group) => group.nodes);
-  const results = await settleAll(nodes.map(async (node) => onNode(node, local, options, stop.signal)));
+  const { settings } = loaded;
+  const nodes = settings.parallel.service_groups.flatMap((group) => group.nodes);
+  const results = await settleAll(nodes.map(async (node) => onNode(node, settings, options, stop.signal)));
   const rows = distinct(results.flatMap((result) => result.rows));
   const failures = results.flatMap((result) =>
     result.error === undefined ? [] : [asOptimizerError(result.error)],

@@ -81,17 +81,26 @@ export type ParallelTable = z.infer<typeof parallelSchema>;
 export type GroupDefaults = ParallelTable['defaults'];
 
 /** Where services run on their nodes. */
-export const runtimeSchema = z.strictObject({
-  kind: oneOf('host', 'docker', 'podman', 'exec').default('host'),
-  /** docker, podman: what is run. */
-  image: text().optional(),
-  /** exec: the container that the user keeps up, and whose tool reaches it. */
-  container: text().optional(),
-  tool: oneOf('docker', 'podman').default('docker'),
-  /** Further words of `run` or `exec`, before the image. */
-  args: list(text(), 'words').default([]),
-  sudo: boolean().default(false),
-});
+export const runtimeSchema = z
+  .strictObject({
+    kind: oneOf('host', 'docker', 'podman', 'exec').default('host'),
+    /** docker, podman: what is run. */
+    image: text().optional(),
+    /** exec: the container that the user keeps up, and whose tool reaches it. */
+    container: text().optional(),
+    tool: oneOf('docker', 'podman').default('docker'),
+    /** Further words of `run` or `exec`, before the image. */
+    args: list(text(), 'words').default([]),
+    sudo: boolean().default(false),
+  })
+  .refine(({ kind, image }) => !['docker', 'podman'].includes(kind) || (image ?? '') !== '', {
+    error: 'an image for docker or podman',
+    path: ['image'],
+  })
+  .refine(({ kind, container }) => kind !== 'exec' || (container ?? '') !== '', {
+    error: 'the container to run in',
+    path: ['container'],
+  });
 export type RuntimeTable = z.infer<typeof runtimeSchema>;
 
 const strategies = ['exp_decay', 'nonlin_mod', 'lin_variation', 'random'] as const;

@@ -3,7 +3,8 @@ import { controllerLives } from '../base/process-start.ts';
 /** A process of a run of ours that was found on a node. */
 export interface OwnedFound {
   readonly host: string;
-  readonly pid: number;
+  /** Of a container: its id. */
+  readonly pid: number | string;
   readonly run: string;
   readonly group: string;
   readonly token: string;
@@ -21,7 +22,7 @@ export function parseCensus(host: string, stdout: string): OwnedFound[] {
     .map((line) => {
       const [pid = '', run = '', group = '', token = '', controller = '', name = '', boot = ''] =
         line.split('|');
-      return { host, pid: Number(pid), run, group, token, controller, name, boot };
+      return { host, pid: /^\d+$/.test(pid) ? Number(pid) : pid, run, group, token, controller, name, boot };
     });
 }
 

@@ -42,7 +42,7 @@ export class OwnedProcesses {
     const orphans = found.flat().filter((one) => one.run !== this.#deps.runId && isOrphan(one));
     if (orphans[0] !== undefined) throw this.#leftBehind(orphans[0], orphans);
     for (const [rank, there] of found.entries()) {
-      const token = this.#deps.runtime.token(this.owner(rank));
+      const token = this.#token(rank);
       if (there.some((one) => one.token === token)) this.#touched.add(rank);
     }
     await this.end(ms(0));
@@ -68,11 +68,15 @@ export class OwnedProcesses {
       nodes.map(async ({ executor, facts }, rank) => {
         const command = this.#deps.inspection?.(need(group.nodes[rank], 'node'), group);
         if (command === undefined) return { executor, facts };
-        const wrapped = this.#deps.runtime.wrap(command, this.owner(rank));
+        const wrapped = this.#deps.runtime.wrap({ cwd: facts.workDir, ...command }, this.owner(rank));
         const { stdout } = await executor.run(wrapped, { signal, timeout: inspectionTimeout });
         return { executor, facts: { ...facts, inspected: stdout } };
       }),
     );
+  }
+
+  #token(rank: number): string {
+    return this.#deps.runtime.token(this.owner(rank));
   }
 
   owner(rank: number): Owner {
@@ -98,8 +102,8 @@ export class OwnedProcesses {
   /** One after the other, each to its end. @throws IPCCommandError */
   async runAll(commands: readonly PlannedProcess[], signal: AbortSignal): Promise<void> {
     for (const { rank, command } of commands) {
-      const { executor } = need(this.#nodes[rank], 'node');
-      const wrapped = this.#deps.runtime.wrap(command, this.owner(rank));
+      const { executor, facts } = need(this.#nodes[rank], 'node');
+      const wrapped = this.#deps.runtime.wrap({ cwd: facts.workDir, ...command }, this.owner(rank));
       await executor.run(wrapped, { signal, timeout: commandTimeout });
     }
   }
@@ -121,7 +125,7 @@ export class OwnedProcesses {
   async count(signal: AbortSignal): Promise<number> {
     const counts = await settleAll(
       this.#nodes.map(async ({ executor }, rank) => {
-        const command = this.#deps.runtime.count(this.owner(rank));
+        const command = this.#deps.runtime.count(this.#token(rank));
         const { stdout } = await executor.run(command, { signal, timeout: commandTimeout });
         return Number(stdout.trim());
       }),
@@ -136,7 +140,7 @@ export class OwnedProcesses {
         const { executor } = need(this.#nodes[rank], 'node');
         using limit = childController();
         const known = started.filter((one) => one.rank === rank).map(({ process }) => process.identity);
-        const command = this.#deps.runtime.reap(this.owner(rank), grace, known);
+        const command = this.#deps.runtime.reap(this.#token(rank), grace, known);
         const timeout = ms(grace + commandTimeout);
         const { stdout } = await executor.run(command, { signal: limit.signal, timeout });
         if (stdout.trim() === '') this.#touched.delete(rank);

@@ -94,12 +94,12 @@ export interface Runtime {
   token(owner: Owner): string;
   wrap(command: Command, owner: Owner): Command;
   /**
-   * TERM, grace, KILL for all that the owner has; prints a line `pid name` for each survivor. `known` are
+   * TERM, grace, KILL for all that carries the token; prints a line `pid name` for each survivor. `known` are
    * identities of processes to begin with, which saves a search.
    */
-  reap(owner: Owner, grace: Ms, known: readonly string[]): Command;
-  /** Prints how many processes of the owner are alive. */
-  count(owner: Owner): Command;
+  reap(token: string, grace: Ms, known: readonly string[]): Command;
+  /** Prints how many processes with the token are alive. */
+  count(token: string): Command;
   /** Prints what any run has on the node, for `parseCensus`. */
   census(): Command;
 }
@@ -287,6 +287,8 @@ export interface ToolHost {
   readonly executor: Executor;
   /** For this measurement alone. */
   readonly directory: string;
+  /** A directory that is there, above it. */
+  readonly cwd: string;
   readonly env: Readonly<Record<string, string>>;
   /** As a process of this run, to be found and ended like all others. */
   wrap(command: Command): Command;

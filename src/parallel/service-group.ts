@@ -137,6 +137,7 @@ export class ServiceGroup implements AsyncDisposable {
     return {
       executor,
       directory: `${facts.workDir}/runs/${owner.runId}/g${owner.groupId}-r0/bench-${trialId}-${attempt}`,
+      cwd: facts.workDir,
       env: need(this.topology(trialId).nodes[0], 'master').env,
       wrap: (command) => this.#deps.runtime.wrap(command, owner),
     };

@@ -22,7 +22,7 @@ export const hostRuntime: Runtime = {
     };
     return { ...command, env };
   },
-  reap: (owner, grace, known) => shell(reaper(tokenOf(owner), grace, known), 'ending owned processes'),
+  reap: (token, grace, known) => shell(reaper(token, grace, known), 'ending owned processes'),
   census: () => shell(census, 'looking for processes of runs'),
-  count: (owner) => shell(counter(tokenOf(owner)), 'counting owned processes'),
+  count: (token) => shell(counter(token), 'counting owned processes'),
 };

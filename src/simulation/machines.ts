@@ -77,8 +77,8 @@ export class SimulatedMachines implements Connector, NodeProbe, HttpProbe {
     name: 'simulated',
     token: ({ runId, groupId, rank }) => `${runId}/g${groupId}/r${rank}.`,
     wrap: (command) => command,
-    reap: (owner) => ({ argv: ['end', this.runtime.token(owner)] }),
-    count: (owner) => ({ argv: ['count', this.runtime.token(owner)] }),
+    reap: (token) => ({ argv: ['end', token] }),
+    count: (token) => ({ argv: ['count', token] }),
     census: () => ({ argv: ['census'] }),
   };
 

@@ -222,7 +222,8 @@ describe.each(Object.entries(subjects))('%s', (_name, make) => {
         },
       );
     const reap = async (grace: number, known: string[] = []) =>
-      (await subject.executor.run(hostRuntime.reap(owner, ms(grace), known), options)).stdout;
+      (await subject.executor.run(hostRuntime.reap(hostRuntime.token(owner), ms(grace), known), options))
+        .stdout;
 
     test('a spawned process has a session of its own, a log and a state file', async () => {
       using process_ = await spawn('echo "$A $$"; pwd; exec sleep 300', 'session');

@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { EngineProject, type EngineProjectOptions } from '../support/engine-project.ts';
+import { waitFor } from '../support/project.ts';
 import { realSshd, type SshdCluster } from '../support/sshd.ts';
 
 const field = (engine: string, name: string, min: number, max: number, value: number, more = ''): string => `
@@ -364,6 +365,70 @@ p99_ttft_ms = "p99_ttft_ms"
       expect(project.summary().best?.performance.percentiles['ttft_ms']).toMatchObject({
         p99: expect.any(Number) as number,
       });
+    });
+
+    const inContainers = (kind: string): string => `${vllm('distributed = "mp"')}
+[runtime]
+kind = "${kind}"
+image = "registry.local/vllm:0.16"
+args = ["--privileged"]
+`;
+
+    test.each(['docker', 'podman'])(
+      'vllm over two nodes in containers of %s, labelled and gone at the end',
+      async (kind) => {
+        await using project = await run({ toml: inContainers(kind) });
+        const { run_id: runId } = project.summary();
+        const serving = project
+          .tools('docker run')
+          .filter(({ argv }) => argv.includes('vllm') && argv.includes('serve'));
+        expect(serving.length).toBeGreaterThanOrEqual(6);
+        for (const { argv } of serving) {
+          expect(argv).toEqual(
+            expect.arrayContaining(['--rm', '--network', 'host', '--privileged', `optimizer.run=${runId}`]),
+          );
+          expect(argv.join(' ')).not.toContain('VLLM_HOST_IP='); // values are not for the process list
+          expect(argv).toContain('VLLM_HOST_IP');
+        }
+        expect(project.tools('vllm serve')[0]?.env).toMatchObject({ ASCEND_RT_VISIBLE_DEVICES: '0,1,2,3' });
+      },
+    );
+
+    test('containers whose clients and controller are gone are found by their labels and ended', async () => {
+      await using project = new EngineProject(cluster, { toml: inContainers('docker') });
+      const running = project.start();
+      await waitFor(() => project.tools('vllm serve').length >= 2, 'the service starts');
+      running.child.kill('SIGKILL');
+      await running.done;
+      for (const { pid } of project.tools('docker run')) {
+        try {
+          process.kill(pid, 'SIGKILL'); // the client, not the container
+        } catch {
+          // an inspection that has ended
+        }
+      }
+      const inside = project.tools('vllm serve').map(({ pid }) => pid);
+      const alive = (): number[] =>
+        inside.filter(
+          (pid) => existsSync(`/proc/${pid}/cmdline`) && readFileSync(`/proc/${pid}/cmdline`, 'utf8') !== '',
+        );
+      expect(alive()).toHaveLength(2);
+      const cleaned = await project.run(['clean', ...project.args, '--force']);
+      expect(cleaned.code, cleaned.stderr).toBe(0);
+      expect(cleaned.stdout).toContain('container');
+      expect(alive()).toEqual([]);
+    });
+
+    test('vllm inside a container that the user keeps up', async () => {
+      const toml = `${vllm('')}
+[runtime]
+kind = "exec"
+container = "serving"
+`;
+      await using project = await run({ toml, nodesPerGroup: 1 });
+      const serving = project.tools('docker exec').filter(({ argv }) => argv.includes('serve'));
+      expect(serving).toHaveLength(3);
+      expect(serving[0]?.argv).toEqual(expect.arrayContaining(['--workdir', 'serving', 'vllm']));
     });
   },
 );

@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { delimiter, dirname, join, resolve } from 'node:path';
 import { Project } from './project.ts';
 import type { SshdCluster } from './sshd.ts';
@@ -51,18 +51,18 @@ export class EngineProject extends Project {
     super(cluster);
     this.#nodesPerGroup = nodesPerGroup;
     this.#witnesses = join(this.directory, 'tools.jsonl');
-    const bin = join(this.directory, 'bin');
+    const { bin } = cluster;
+    rmSync(bin, { recursive: true, force: true });
     mkdirSync(bin);
+    const state = join(this.directory, 'state');
     for (const tool of tools.filter((one) => !without.includes(one))) {
-      const script = `#!/bin/sh\nexec ${process.execPath} ${standIns} ${tool} "$@"\n`;
+      const script = `#!/bin/sh\nexport STANDIN_STATE=${state} STANDIN_WITNESS=${this.#witnesses}\nexec ${process.execPath} ${standIns} ${tool} "$@"\n`;
       writeFileSync(join(bin, tool), script, { mode: 0o755 });
     }
-    mkdirSync(join(this.directory, 'state'), { mode: 0o777 });
-    chmodSync(join(this.directory, 'state'), 0o777);
+    mkdirSync(state, { mode: 0o777 });
+    chmodSync(state, 0o777);
     const variables = {
       PATH: [bin, dirname(process.execPath), '/usr/bin', '/bin'].join(delimiter),
-      STANDIN_WITNESS: this.#witnesses,
-      STANDIN_STATE: join(this.directory, 'state'),
       STANDIN_RAY_DEVICES: 4,
       FAKE_WITNESS: this.witnessFile,
       ...env,

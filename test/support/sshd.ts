@@ -31,6 +31,8 @@ export interface SshdHost {
 
 export interface SshdCluster extends AsyncDisposable {
   readonly directory: string;
+  /** First on the PATH of those who log in. */
+  readonly bin: string;
   readonly hosts: readonly SshdHost[];
   readonly port: number;
   readonly identity: string;
@@ -96,6 +98,8 @@ async function start(count: number, user?: string): Promise<SshdCluster> {
   const directory = mkdtempSync(join(tmpdir(), 'optimizer-sshd-'));
   chmodSync(directory, 0o755);
   if (userInfo().uid === 0) mkdirSync('/run/sshd', { recursive: true, mode: 0o755 });
+  const bin = join(directory, 'bin');
+  mkdirSync(bin);
   const identity = join(directory, 'id');
   execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', identity]);
   const port = 20_000 + (process.pid % 10_000) + clusters++ * 7;
@@ -125,7 +129,7 @@ async function start(count: number, user?: string): Promise<SshdCluster> {
       'MaxStartups 100:30:200',
       'Subsystem sftp internal-sftp',
       'LogLevel ERROR',
-      'SetEnv SHLVL=1', // bash then skips start-up files, which may take longer than what we run
+      `SetEnv SHLVL=1 PATH=${bin}:/usr/local/bin:/usr/bin:/bin`, // bash then skips start-up files, which may take longer than what we run
     ];
     writeFileSync(join(home, 'sshd_config'), `${config.join('\n')}\n`);
     if (ids !== undefined)
@@ -158,6 +162,7 @@ async function start(count: number, user?: string): Promise<SshdCluster> {
   await Promise.all(hosts.map(async (host) => host.start()));
   return {
     directory,
+    bin,
     hosts,
     port,
     identity,

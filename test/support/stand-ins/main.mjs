@@ -415,8 +415,18 @@ function container(args) {
     const filters = rest.flatMap((word, i) =>
       word === '--filter' ? [rest[i + 1].replace(/^label=/, '')] : [],
     );
-    parse('docker ps', declared.ps_flags, rest);
-    for (const one of known()) if (filters.every((label) => one.labels.includes(label))) say(one.id);
+    const { given } = parse('docker ps', declared.ps_flags, rest);
+    const label = (one, name) =>
+      one.labels.find((each) => each.startsWith(`${name}=`))?.slice(name.length + 1) ?? '';
+    const shown = (one) =>
+      String(given['--format'] ?? '{{.ID}}')
+        .replace('{{.ID}}', one.id)
+        .replace(/\{\{\.Label "([^"]+)"\}\}/g, (_, name) => label(one, name));
+    const fits = (one) =>
+      filters.every(
+        (wanted) => one.labels.includes(wanted) || (!wanted.includes('=') && label(one, wanted) !== ''),
+      );
+    for (const one of known()) if (fits(one)) say(shown(one));
     return process.exit(0);
   }
   if (verb === 'rm' || verb === 'kill' || verb === 'stop') {
