@@ -48,8 +48,8 @@ export interface StudyOutcome {
   readonly error: unknown;
 }
 
-export function createOptimizer({ space, search, seed, presets }: Settings): Optimizer {
-  const common = { space, seed, maxEvaluations: search.maxEvaluations, presets };
+export function createOptimizer({ space, search, seed, presets, history }: Settings): Optimizer {
+  const common = { space, seed, maxEvaluations: search.maxEvaluations, presets, history };
   if (search.algorithm === 'random') return new RandomSearch(common);
   const { particles, coefficients, strategy, ftol, ftolIter } = search;
   return search.synchronous
@@ -111,9 +111,11 @@ async function search(
   const dispatcher = wireDispatcher({ settings, events, world, pool, store, benchmark });
   for (const record of progress.told) dispatcher.remember(record);
   const evaluations = plannedEvaluations(settings);
-  const confirmation = { ...settings.confirmation, slos: settings.fitness };
+  const { confirmation: runs, fitness: slos, twoStage } = settings;
+  const confirmation = { ...runs, slos };
+  const refinement = twoStage && { ...twoStage, slos, finalists: runs.finalists };
   await tuneStudy(
-    { optimizer, dispatcher, pool, store, events, clock, evaluations, confirmation, progress },
+    { optimizer, dispatcher, pool, store, events, clock, evaluations, confirmation, refinement, progress },
     signal,
   );
 }
@@ -181,7 +183,9 @@ async function announce(
       version,
       slos: settings.fitness,
       groups: members,
-      ...(settings.space === options.settings.space ? {} : { fields: settings.space.fields }),
+      ...(settings === options.settings
+        ? {}
+        : { fields: settings.twoStage?.fields ?? settings.space.fields }),
     });
   }
   events.emit({

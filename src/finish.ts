@@ -4,7 +4,7 @@ import type { Clock } from './base/clock.ts';
 import { asOptimizerError, ConfigurationError } from './base/errors.ts';
 import type { StudyOptions } from './compose.ts';
 import { engineNamed } from './engines/index.ts';
-import { errorRecord } from './parallel/evaluation.ts';
+import { errorRecord } from './parallel/error-record.ts';
 import { bestOf } from './parallel/candidates.ts';
 import type { ErrorRecord, RunStatus, ScoredRecord } from './parallel/records.ts';
 import type { ServiceGroup } from './parallel/service-group.ts';

@@ -2,6 +2,7 @@ import { need } from './base/assert.ts';
 import type { EventSink } from './base/events.ts';
 import { trialId } from './base/units.ts';
 import type { Settings } from './config/settings.ts';
+import { twoStageSpace } from './config/space-settings.ts';
 import type { Field } from './core/space/field.ts';
 import { createSearchSpace } from './core/space/space.ts';
 import type { Engine } from './parallel/ports.ts';
@@ -26,9 +27,18 @@ export function refined(
   const group = groups.find((one) => one.connected);
   if (engine.refine === undefined || group === undefined) return settings;
   const before = journaled(entries);
-  if (before !== undefined) return { ...settings, space: createSearchSpace(before, rules) };
+  const twoStage = settings.twoStage !== undefined;
+  const withFields = (fields: readonly Field[]): Settings => ({
+    ...settings,
+    space: twoStageSpace(createSearchSpace(fields, rules), rules, twoStage),
+    twoStage: settings.twoStage && { ...settings.twoStage, fields },
+  });
+  if (before !== undefined) return withFields(before);
   const master = need(group.topology(trialId(0)).nodes[0], 'master');
-  const { fields, notes } = engine.refine(engineConfig, space.fields, master, { theory, workload });
+  const { fields, notes } = engine.refine(engineConfig, settings.twoStage?.fields ?? space.fields, master, {
+    theory,
+    workload,
+  });
   for (const text of notes) events.emit({ type: 'note', text });
-  return { ...settings, space: createSearchSpace(fields, rules) };
+  return withFields(fields);
 }

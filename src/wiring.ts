@@ -2,6 +2,8 @@ import type { EventSink } from './base/events.ts';
 import { createRng } from './base/rng.ts';
 import { fromSeconds, ms } from './base/units.ts';
 import type { Settings } from './config/settings.ts';
+import { isConstant } from './core/space/field.ts';
+import { isRequestRate } from './core/tuning/load-fields.ts';
 import { hostRuntime } from './remote/host-runtime.ts';
 import { Evaluation, type EvaluationDependencies } from './parallel/evaluation.ts';
 import type { GroupDependencies } from './parallel/group-dependencies.ts';
@@ -102,6 +104,9 @@ export function wireDispatcher(
     evaluationTimeout: fromSeconds(parallel.evaluation_timeout),
     benchmarkRetries: 1,
     sampleSize: settings.sampleSize,
+    twoStage: settings.twoStage && {
+      rate: settings.twoStage.fields.find((one) => isRequestRate(one) && !isConstant(one)),
+    },
     controller: async (trial) => toolsHere(world, store, trial),
   });
   return new ParticleDispatcher({

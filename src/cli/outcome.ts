@@ -1,5 +1,5 @@
 import { asOptimizerError } from '../base/errors.ts';
-import { errorRecord } from '../parallel/evaluation.ts';
+import { errorRecord } from '../parallel/error-record.ts';
 
 export const exitCodes = {
   feasible: 0,

@@ -1,10 +1,12 @@
 import { join } from 'node:path';
 import type { Logger } from 'pino';
-import { runStudy } from '../compose.ts';
+import { registry, runStudy } from '../compose.ts';
+import { resolveSettings } from '../config/settings.ts';
 import { ConfigurationError } from '../base/errors.ts';
 import { EventBus } from '../base/events.ts';
 import type { Summary } from '../report/summary.ts';
 import { answerText } from '../report/text.ts';
+import { readHistory } from '../runs/history.ts';
 import { runToResume } from '../runs/catalog.ts';
 import { quote } from '../remote/quote.ts';
 import { isLive, paintLive } from '../ui/live.ts';
@@ -98,7 +100,7 @@ function printOutcome(summary: Summary, error: unknown, options: CliOptions, ans
 export async function tune(options: CliOptions): Promise<number> {
   let loaded: Loaded;
   try {
-    if (options.loadBreakpoint === true) {
+    if (options.loadBreakpoint === true && (await unfinishedRun(options)) !== undefined) {
       if (options.dryRun !== true) return await resumeRun(undefined, options);
       const output = options.output ?? outputOf(options);
       return printDryRun(
@@ -107,11 +109,28 @@ export async function tune(options: CliOptions): Promise<number> {
       );
     }
     loaded = loadSettings(options);
+    if (options.loadBreakpoint === true) loaded = await withHistory(loaded, options);
     if (options.dryRun === true) return printDryRun(loaded, options.json === true);
   } catch (error) {
     return printFailure(error, exitCodes.usage, options.json === true);
   }
   return guarded(async () => runAndTell(loaded, undefined, options), options);
+}
+
+async function unfinishedRun(options: CliOptions): Promise<string | undefined> {
+  return runToResume(options.output ?? outputOf(options), undefined).catch(() => undefined);
+}
+
+/** Without a run of ours to go on with, what tables of the original say is where the swarm begins. */
+async function withHistory(loaded: Loaded, options: CliOptions): Promise<Loaded> {
+  const { settings, input } = loaded;
+  const history = readHistory(settings.storeDir, settings.space.fields);
+  if (history.length === 0) await runToResume(options.output ?? settings.output, undefined); // says what is missing
+  const known = { ...input, history };
+  const { length } = history;
+  const note = `beginning with ${length} measurement${length === 1 ? '' : 's'} of earlier tables in ${settings.storeDir}`;
+  const resolved = resolveSettings(known, registry);
+  return { input: known, settings: { ...resolved, notes: [...resolved.notes, note] } };
 }
 
 /** Goes on with a run from its journal, with the settings that it was started with. */

@@ -4,12 +4,13 @@ import type { Coefficients } from '../core/pso/step.ts';
 import type { Strategy } from '../core/pso/strategy.ts';
 import { constriction } from '../core/pso/step.ts';
 import { presetNames, type PresetName } from '../core/serving/presets.ts';
-import type { ServingParams } from '../core/space/field.ts';
+import type { Measured } from '../core/pso/optimizer.ts';
+import type { Field, ServingParams } from '../core/space/field.ts';
 import type { SearchSpace, SpaceRules } from '../core/space/space.ts';
 import { type HostGroups } from './host-lists.ts';
 import type { ParallelConfig } from './parallel-config.ts';
 import { parallelOf } from './parallel-settings.ts';
-import { spaceOf } from './space-settings.ts';
+import { spaceOf, twoStageSpace } from './space-settings.ts';
 import { ignoredKeys, type RuntimeTable, type TopLevel } from './schema.ts';
 import { isTable, type ConfigDocument, type Table } from './sources.ts';
 import { pick, validate, type Registry, type Tool, type Workload } from './validate.ts';
@@ -53,6 +54,15 @@ export interface Simulated {
   readonly groupSpeeds: readonly number[];
 }
 
+/** As much load as possible first, then at the rate that was reached; then the best are brought to their SLOs. */
+export interface TwoStage {
+  /** The fields as the user has them: during the search the load is fixed. */
+  readonly fields: readonly Field[];
+  readonly maxSteps: number;
+  readonly stepSize: number;
+  readonly sloCoefficient: number;
+}
+
 /** Everything resolved; nothing below the command line reads configuration again. Durations are seconds. */
 export interface Settings {
   readonly engine: string;
@@ -71,6 +81,10 @@ export interface Settings {
   readonly runtime: RuntimeTable;
   readonly search: Search;
   readonly fitness: FitnessSettings;
+  /** The rules of the original for the load; undefined: it is a part of the search. */
+  readonly twoStage: TwoStage | undefined;
+  /** What an earlier study measured. */
+  readonly history: readonly Measured[];
   readonly confirmation: { readonly runs: number; readonly finalists: number };
   readonly parallel: ParallelConfig;
   /** A single group on this machine, without SSH. */
@@ -97,6 +111,8 @@ export interface SettingsInput {
   readonly flags: Flags;
   /** From --hostfile or --node-string. */
   readonly hosts?: HostGroups | undefined;
+  /** What tables of the original say that was measured before. */
+  readonly history?: readonly Measured[] | undefined;
 }
 
 /** -e, else `engine`, else the only engine with a table, else mindie with a warning; a start script means `script`. */
@@ -186,6 +202,11 @@ function fitnessOf(top: TopLevel): FitnessSettings {
   };
 }
 
+function twoStageOf(top: TopLevel, { fields }: SearchSpace): TwoStage | undefined {
+  const { max_fine_tune: maxSteps, step_size: stepSize, slo_coefficient: sloCoefficient } = top;
+  return top.two_stage ? { fields, maxSteps: Math.min(maxSteps, 200), stepSize, sloCoefficient } : undefined;
+}
+
 const theoryOf = (top: TopLevel): Settings['theory'] =>
   top.theory_guided_enable
     ? { memCoefficient: top.mem_coefficient, scalingCoefficient: top.scaling_coefficient }
@@ -224,7 +245,7 @@ export function resolveSettings(input: SettingsInput, registry: Registry): Setti
     engineConfig,
     benchmark: benchmark.name,
     benchmarkConfig,
-    space,
+    space: twoStageSpace(space, rules, top.two_stage),
     rules,
     theory: theoryOf(top),
     workload: benchmark.workloadOf?.(benchmarkConfig),
@@ -232,6 +253,8 @@ export function resolveSettings(input: SettingsInput, registry: Registry): Setti
     runtime: top.runtime,
     search: searchOf(top),
     fitness: fitnessOf(top),
+    twoStage: twoStageOf(top, space),
+    history: input.history ?? [],
     confirmation: { runs: top.confirm_runs, finalists: top.data_storage.pso_top_k },
     parallel,
     local,

@@ -1,12 +1,19 @@
 import { childController, deadline } from '../base/cancellation.ts';
 import type { Clock } from '../base/clock.ts';
-import { IPCTimeoutError, ModelEvalStateError, asOptimizerError } from '../base/errors.ts';
+import {
+  FitnessCalculationError,
+  IPCTimeoutError,
+  ModelEvalStateError,
+  asOptimizerError,
+} from '../base/errors.ts';
 import type { EventSink, TrialPhase } from '../base/events.ts';
 import { redactSecrets } from '../base/redact.ts';
 import { ms, toSeconds, type GroupId, type Ms, type TrialId } from '../base/units.ts';
 import { fitness, type FitnessSettings } from '../core/fitness/fitness.ts';
 import { violations } from '../core/fitness/slo.ts';
 import type { Suggestion } from '../core/pso/optimizer.ts';
+import type { Field, ServingParams } from '../core/space/field.ts';
+import { secondStageRate } from '../core/tuning/load-fields.ts';
 import { readBack, type Effects } from './read-back.ts';
 import type {
   Benchmark,
@@ -18,7 +25,7 @@ import type {
   RunStore,
   ToolHost,
 } from './ports.ts';
-import type { ErrorRecord, Verdict } from './records.ts';
+import type { Verdict } from './records.ts';
 import type { RunningService } from './running-service.ts';
 import type { ServiceGroup } from './service-group.ts';
 
@@ -43,6 +50,8 @@ export interface EvaluationDependencies {
   readonly sampleSize: number | undefined;
   /** Of one benchmark; the start has its own limits. */
   readonly evaluationTimeout: Ms;
+  /** Search with as much load as possible first, then at a rate that was seen to be possible. */
+  readonly twoStage: { readonly rate: Field | undefined } | undefined;
   /** How often the benchmark is repeated on the same service when the load tool itself fails. */
   readonly benchmarkRetries: number;
 }
@@ -50,6 +59,8 @@ export interface EvaluationDependencies {
 export interface Measurement {
   readonly verdict: Extract<Verdict, { kind: 'scored' }>;
   readonly numPrompts: number;
+  /** Where measuring chose a load of its own. */
+  readonly params?: ServingParams;
 }
 
 /** What one attempt cost and gave. */
@@ -61,13 +72,8 @@ export interface Attempt {
   readonly stopError: ModelEvalStateError | undefined;
 }
 
-export function errorRecord(error: ModelEvalStateError): ErrorRecord {
-  const { message, remedy, blame, details } = error;
-  return { class: error.name, message, remedy, blame, details };
-}
-
-function withEffects({ verdict, numPrompts }: Measurement, effects: Effects | undefined): Measurement {
-  return { numPrompts, verdict: effects === undefined ? verdict : { ...verdict, effects } };
+function withEffects(measured: Measurement, effects: Effects | undefined): Measurement {
+  return effects === undefined ? measured : { ...measured, verdict: { ...measured.verdict, effects } };
 }
 
 /** Trials whose numbers only have to be good enough to go on; the others are what an answer is made of. */
@@ -166,7 +172,7 @@ export class Evaluation {
   ): Promise<Measurement> {
     for (let repeat = 0; ; repeat++) {
       try {
-        return await this.#measure(group, service, suggestion, attempt * 100 + repeat, signal);
+        return await this.#stages(group, service, suggestion, attempt * 100 + repeat, signal);
       } catch (error) {
         signal.throwIfAborted();
         await this.#preferLastWord(service, signal);
@@ -175,6 +181,33 @@ export class Evaluation {
         if (!again || repeat >= this.#deps.benchmarkRetries) throw error;
       }
     }
+  }
+
+  /** One benchmark, or two on the same service: the second at a rate that the first one got through. */
+  async #stages(
+    group: ServiceGroup,
+    service: RunningService,
+    suggestion: Suggestion,
+    attempt: number,
+    signal: AbortSignal,
+  ): Promise<Measurement> {
+    const rate = this.#deps.twoStage?.rate;
+    if (rate === undefined || !searches.includes(suggestion.origin)) {
+      return this.#measure(group, service, suggestion, attempt, signal);
+    }
+    const unlimited = Object.fromEntries(
+      Object.entries(suggestion.params).filter(([name]) => name !== rate.name),
+    );
+    const first = await this.#measure(group, service, { ...suggestion, params: unlimited }, attempt, signal);
+    const { throughput } = first.verdict.performance;
+    if (throughput === null) {
+      throw new FitnessCalculationError('the benchmark reported no throughput', undefined, {
+        remedy: 'Switch two_stage off, or use a benchmark that measures requests/s.',
+      });
+    }
+    const params = { ...suggestion.params, [rate.name]: secondStageRate(rate, throughput) };
+    const second = await this.#measure(group, service, { ...suggestion, params }, attempt + 50, signal);
+    return { ...second, params };
   }
 
   /** @throws the reason of the service where it is what really failed */

@@ -10,11 +10,12 @@ import { isConvicted, type NodeFailure } from '../core/resilience/conviction.ts'
 import { retryDelay, shouldRetry, type RetryPolicy } from '../core/resilience/retry-policy.ts';
 import type { ServingParams } from '../core/space/field.ts';
 import { paramsKey } from '../core/space/space.ts';
-import { errorRecord, type Attempt, type Evaluation } from './evaluation.ts';
+import { errorRecord } from './error-record.ts';
+import type { Attempt, Evaluation } from './evaluation.ts';
 import type { RunStore } from './ports.ts';
 import type { FailedAttempt, TrialRecord, Verdict } from './records.ts';
 import { effectiveParams } from './read-back.ts';
-import { notMeasured, refused, reused, type Settled } from './settled.ts';
+import { notMeasured, originOf, refused, reused, type Settled } from './settled.ts';
 import { Tally, type DispatcherSummary } from './tally.ts';
 import type { ServiceGroupPool } from './service-group-pool.ts';
 
@@ -209,15 +210,9 @@ export class ParticleDispatcher {
     if ('measured' in outcome) {
       this.#scoredOn.set(group.id, this.#scored(group.id) + 1);
       pool.report(group.id, stopError ?? 'works');
-      const { verdict, numPrompts } = outcome.measured;
-      return {
-        verdict,
-        group_id: group.id,
-        start_s,
-        benchmark_s,
-        num_prompts: numPrompts,
-        reused_from: null,
-      };
+      const { verdict, numPrompts: num_prompts, params: measured = params } = outcome.measured;
+      const cost = { start_s, benchmark_s, num_prompts, reused_from: null };
+      return { verdict, params: measured, group_id: group.id, ...cost };
     }
     const { error } = outcome;
     pool.report(group.id, error.blame === 'node' ? error : (stopError ?? 'neutral'));
@@ -277,7 +272,7 @@ export class ParticleDispatcher {
     const record: TrialRecord = {
       trial_id: trial.suggestion.trialId,
       params: trial.suggestion.params,
-      confirms: trial.suggestion.confirms ?? null,
+      ...originOf(trial.suggestion),
       ...settled,
       failed_attempts: trial.failed,
       started_at: trial.startedAt,

@@ -56,6 +56,8 @@ export interface TrialRecord {
   readonly reused_from: TrialId | null;
   /** The trial whose configuration this one measures again. */
   readonly confirms: TrialId | null;
+  /** The trial whose load this one brings to its SLOs; absent for others. */
+  readonly refines?: TrialId;
   readonly started_at: string;
   readonly finished_at: string;
   readonly start_s: number;

@@ -1,13 +1,16 @@
 import { ConfigurationError } from '../base/errors.ts';
 import type { TrialId } from '../base/units.ts';
-import { errorRecord } from './evaluation.ts';
+import type { Suggestion } from '../core/pso/optimizer.ts';
+import { errorRecord } from './error-record.ts';
 import type { TrialRecord } from './records.ts';
 
 /** How a trial ended, whoever asked for it. */
 export type Settled = Pick<
   TrialRecord,
   'verdict' | 'group_id' | 'start_s' | 'benchmark_s' | 'num_prompts' | 'reused_from'
->;
+> &
+  // Where measuring chose a load of its own.
+  Partial<Pick<TrialRecord, 'params'>>;
 
 export const notMeasured = { start_s: 0, benchmark_s: 0, num_prompts: null, reused_from: null };
 
@@ -26,7 +29,12 @@ export function refused(rule: string): Settled {
 
 /** An equal configuration was measured before. */
 export function reused(earlier: TrialRecord): Settled {
-  const { verdict, group_id, num_prompts } = earlier;
+  const { verdict, group_id, num_prompts, params } = earlier;
   const from: TrialId = earlier.reused_from ?? earlier.trial_id;
-  return { verdict, group_id, num_prompts, start_s: 0, benchmark_s: 0, reused_from: from };
+  return { verdict, params, group_id, num_prompts, start_s: 0, benchmark_s: 0, reused_from: from };
+}
+
+/** What a trial is for, where it is not for the search. */
+export function originOf({ confirms, refines }: Suggestion): Pick<TrialRecord, 'confirms' | 'refines'> {
+  return { confirms: confirms ?? null, ...(refines === undefined ? {} : { refines }) };
 }

@@ -4,6 +4,7 @@ import { paramsKey } from '../core/space/space.ts';
 import type { JournalEntry, TrialRecord, Verdict } from '../parallel/records.ts';
 import type { Fitness, TrialId } from '../base/units.ts';
 import { isConfirmation } from './confirmation.ts';
+import { isRefinement } from './refinement.ts';
 
 /** What a journal says of a run that goes on. */
 export interface Progress {
@@ -23,6 +24,10 @@ export function judgementOf(verdict: Verdict): Judgement {
   }
 }
 
+/** Asked by the optimizer itself: not to confirm or refine what it found. */
+export const isOfSearch = ({ confirms, refines }: TrialRecord): boolean =>
+  confirms === null && refines === undefined;
+
 /**
  * Brings a fresh optimizer to where the journal ends, by asking and telling the same again.
  * @throws when it proposes something else: the fields, the seed or the version have changed
@@ -34,7 +39,7 @@ export function replay(entries: Iterable<JournalEntry>, optimizer: Optimizer): P
     if (entry.type === 'asked') {
       const { suggestion } = entry;
       pending.set(suggestion.trialId, suggestion);
-      if (isConfirmation(suggestion)) continue;
+      if (isConfirmation(suggestion) || isRefinement(suggestion)) continue;
       const again = optimizer.ask();
       if (again?.trialId !== suggestion.trialId || paramsKey(again.params) !== paramsKey(suggestion.params)) {
         throw new ModelEvalStateError(
@@ -48,7 +53,7 @@ export function replay(entries: Iterable<JournalEntry>, optimizer: Optimizer): P
       }
     } else if (entry.type === 'told') {
       const { record } = entry;
-      if (record.confirms === null) optimizer.tell(record.trial_id, judgementOf(record.verdict));
+      if (isOfSearch(record)) optimizer.tell(record.trial_id, judgementOf(record.verdict));
       pending.delete(record.trial_id);
       told.push(record);
     }

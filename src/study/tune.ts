@@ -9,7 +9,8 @@ import { bestOf } from '../parallel/candidates.ts';
 import type { TrialRecord } from '../parallel/records.ts';
 import type { ServiceGroupPool } from '../parallel/service-group-pool.ts';
 import { confirmations, isConfirmation, type ConfirmationOptions } from './confirmation.ts';
-import { judgementOf, type Progress } from './replay.ts';
+import { isOfSearch, judgementOf, type Progress } from './replay.ts';
+import { Refinement, type RefinementOptions } from './refinement.ts';
 
 export interface Study {
   readonly optimizer: Optimizer;
@@ -20,6 +21,8 @@ export interface Study {
   readonly clock: Clock;
   readonly evaluations: number;
   readonly confirmation: ConfirmationOptions;
+  /** undefined: the load is a part of the search. */
+  readonly refinement: RefinementOptions | undefined;
   /** From an earlier session of the run. */
   readonly progress: Progress;
 }
@@ -35,14 +38,14 @@ export async function tune(study: Study, signal: AbortSignal): Promise<void> {
   const flights = new Set<Promise<void>>();
   const confirmed =
     told.filter(({ confirms }) => confirms !== null).length + waiting.filter(isConfirmation).length;
-  let confirming: Suggestion[] | undefined;
-  /** Those that an earlier session has not asked; everything asked so far is told by now. */
-  const numbered = (all: ReturnType<typeof confirmations>): Suggestion[] =>
-    all.slice(confirmed).map((one, index) => ({ ...one, trialId: trialId(told.length + index) }));
+  let asked = told.length + waiting.length;
+  let refinement: Refinement | undefined;
+  let confirming: ReturnType<typeof confirmations> | undefined;
   let failure: { readonly error: unknown } | undefined;
 
   const fly = (suggestion: Suggestion): void => {
     const flight = evaluate(study, suggestion, told, session.signal)
+      .then((record) => refinement?.tell(record))
       .catch((error: unknown) => {
         failure ??= { error };
         session.abort(error);
@@ -51,10 +54,13 @@ export async function tune(study: Study, signal: AbortSignal): Promise<void> {
     flights.add(flight);
   };
 
-  /** The next of the search, then of the confirmations, which are known when all of the search is told. */
+  /** The next of the search, then of what is decided when all of it is told. */
   const ask = async (): Promise<Suggestion | undefined> => {
-    const suggestion = confirming?.shift() ?? study.optimizer.ask();
-    if (suggestion !== undefined) await journalAsked(study, suggestion);
+    const extra = confirming?.shift() ?? refinement?.next();
+    const suggestion = extra === undefined ? study.optimizer.ask() : { ...extra, trialId: trialId(asked) };
+    if (suggestion === undefined) return undefined;
+    asked++;
+    await journalAsked(study, suggestion);
     return suggestion;
   };
 
@@ -64,7 +70,10 @@ export async function tune(study: Study, signal: AbortSignal): Promise<void> {
       if (suggestion !== undefined) fly(suggestion);
       else if (flights.size > 0 || !study.optimizer.done)
         await Promise.race([...flights, study.pool.changed.wait(session.signal)]);
-      else if (confirming === undefined) confirming = numbered(confirmations(told, study.confirmation));
+      else if (refinement === undefined && study.refinement !== undefined)
+        refinement = new Refinement(told, study.refinement);
+      else if (confirming === undefined)
+        confirming = confirmations(told, study.confirmation).slice(confirmed);
       else break;
     }
   } catch (error) {
@@ -89,14 +98,14 @@ async function evaluate(
   suggestion: Suggestion,
   told: TrialRecord[],
   signal: AbortSignal,
-): Promise<void> {
-  await study.dispatcher.evaluate(suggestion, async (record) => tell(study, record, told), signal);
+): Promise<TrialRecord> {
+  return study.dispatcher.evaluate(suggestion, async (record) => tell(study, record, told), signal);
 }
 
 async function tell(study: Study, record: TrialRecord, told: TrialRecord[]): Promise<void> {
   const { store, clock, optimizer, events, evaluations, confirmation } = study;
   const durable = store.append({ type: 'told', at: clock.wallTime().toISOString(), record });
-  if (record.confirms === null) optimizer.tell(record.trial_id, judgementOf(record.verdict)); // at once, as in `ask`: no answer in between
+  if (isOfSearch(record)) optimizer.tell(record.trial_id, judgementOf(record.verdict)); // at once, as in `ask`: no answer in between
   await durable;
   told.push(record);
   const { verdict } = record;

@@ -1,5 +1,12 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
 import * as errors from '../../src/base/errors.ts';
 import { ms } from '../../src/base/units.ts';
+import { registry } from '../../src/compose.ts';
+import { readConfig } from '../../src/config/sources.ts';
+import { knownKeys, validate } from '../../src/config/validate.ts';
+import { play } from './lifecycle.ts';
 import {
   parseHostfile,
   parseNodeString,
@@ -34,7 +41,7 @@ import { fieldToParam, findAvailableValue, mapParamWithValue } from '../../src/c
 import { csvHeader, csvRow } from '../../src/runs/csv.ts';
 import { close, decode, refuses, same, type Case } from './compare.ts';
 import { defaults } from './deviations.ts';
-import { breakerOf, field } from './subjects.ts';
+import { breakerOf, field, remoteCommand } from './subjects.ts';
 
 const fieldsOf = (list: Case[]) => list.map(field);
 
@@ -91,6 +98,38 @@ function runSwarm(input: Case): void {
   same(swarm.best?.cost, c.final_cost);
 }
 
+/** Keys of a table that the configuration of a case gives. */
+function sameWhereGiven({ toml, env }: Case, key: string, ours: Case, theirs: Case): void {
+  const given = `${toml ?? ''}${JSON.stringify(env).toLowerCase()}`;
+  if (!given.includes(key)) return;
+  for (const name of Object.keys(ours ?? {}).filter((one) => one !== 'store_dir'))
+    same(ours[name], theirs[name]);
+}
+
+/** Top-level values that mean the same here and there. */
+const plainSettings = [
+  'n_particles',
+  'iters',
+  'particles_time_out',
+  'ftol',
+  'ftol_iter',
+  'ttft_penalty',
+  'tpot_penalty',
+  'success_rate_penalty',
+  'ttft_slo',
+  'tpot_slo',
+  'success_rate_slo',
+  'slo_coefficient',
+  'generate_speed_target',
+  'sample_size',
+  'mem_coefficient',
+  'max_fine_tune',
+  'scaling_coefficient',
+  'step_size',
+  'theory_guided_enable',
+  'service',
+] as const;
+
 const nothing: PerformanceIndex = {
   generate_speed: null,
   time_to_first_token: null,
@@ -104,7 +143,7 @@ const someSlos = { success_rate_penalty: 0, success_rate_slo: 1, generate_speed_
 const errorClasses = errors as unknown as Record<string, new (...args: Case[]) => errors.ModelEvalStateError>;
 
 /** One function a file; it throws where we and the vector differ. */
-export const adapters: Readonly<Record<string, (input: Case) => void>> = {
+export const adapters: Readonly<Record<string, (input: Case) => void | Promise<void>>> = {
   'exceptions.json': (c) => {
     const named = Object.values(c.kwargs as object);
     const error = new errorClasses[c.class]!(...c.args, ...named);
@@ -263,6 +302,71 @@ export const adapters: Readonly<Record<string, (input: Case) => void>> = {
     const now = scheduled(start, all, iternow / itermax);
     for (const name of ['w', 'c1', 'c2'] as const) close(now[name], result[name]);
   },
+  'build_command.json': (c) => {
+    const text = remoteCommand(c);
+    const exported = Object.fromEntries(
+      [...text.matchAll(/^export (\w+)=(.*)$/gm)].map(([, k, v]) => [k, v]),
+    );
+    const [, assignments = ''] = /^export (?!ASCEND)([^;]*);/.exec(c.result) ?? [];
+    for (const pair of assignments.split(' ').filter(Boolean)) {
+      const [name = '', value] = pair.split('=');
+      same(exported[name], value);
+    }
+    same(exported.ASCEND_VISIBLE_DEVICES, /.*export ASCEND_VISIBLE_DEVICES=([\d,]*)/.exec(c.result)?.[1]);
+    same(/^cd (\S+) \|\| exit/m.exec(text)?.[1], / cd (\S+) && /.exec(c.result)?.[1]);
+  },
+  'lifecycle.json': async (c) => {
+    const played = await play(c);
+    same(played.setupOk, c.setup_ok);
+    const expected = (c.fitness[0] ?? []) as unknown[];
+    same(
+      played.records.map(({ verdict }) => verdict.kind === 'scored'),
+      expected.map((one) => one !== 'inf'),
+    );
+    const connected = (log: readonly (readonly string[])[]): string[] =>
+      log.filter(([what]) => what === 'connect').map(([, host]) => host ?? '');
+    if (c.setup_ok === true) same(connected(played.log), connected(c.log));
+    const starts = (log: readonly (readonly string[])[]): number =>
+      log.filter(([what, , words]) => what === 'execute' && words?.includes('start_service.sh')).length;
+    same(starts(played.log), starts(c.log));
+  },
+  'settings.json': (c) => {
+    const directory = mkdtempSync(join(tmpdir(), 'optimizer-parity-'));
+    try {
+      if (c.toml !== null) writeFileSync(join(directory, 'config.toml'), c.toml);
+      const read = () => {
+        const surroundings = { cwd: directory, home: '/nonexistent', env: c.env };
+        return validate(readConfig(undefined, knownKeys(registry), surroundings), registry);
+      };
+      const expected = decode(c.result) as Case;
+      if (expected.__error__ !== undefined) {
+        refuses(read);
+        return;
+      }
+      const top = read() as Case;
+      for (const key of plainSettings) same(top[key], expected[key]);
+      same(resolve(directory, top.output), expected.output.replace('@CWD@', directory));
+      const { enabled, evaluation_timeout, retry_count, retry_delay } = expected.parallel;
+      same(
+        [enabled, evaluation_timeout, retry_count, retry_delay],
+        [
+          top.parallel.enabled,
+          top.parallel.evaluation_timeout,
+          top.parallel.retry_count,
+          top.parallel.retry_delay,
+        ],
+      );
+      // O1, O3: the original never uses these; what is given counts.
+      for (const key of ['pso_options', 'data_storage'] as const)
+        sameWhereGiven(c, key, top[key], expected[key]);
+      if (top.vllm !== undefined) {
+        same(top.vllm.command.host, expected.vllm.command.host);
+        same(top.vllm.target_field, expected.vllm.target_field);
+      }
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  },
   'fitness.json': (c) => {
     const { performance_index: p, settings, fitness: expected } = decode(c) as Case;
     const none = {
@@ -383,9 +487,6 @@ export const adapters: Readonly<Record<string, (input: Case) => void>> = {
     same(table.replaceAll('\r\n', '\n'), c.csv);
   },
 };
-
-/** Files whose subject comes with a later part of the product. */
-export const laterFiles = new Set(['build_command.json', 'lifecycle.json', 'settings.json']);
 
 function scalar(value: unknown): Case {
   if (value === 'true' || value === 'false') return value === 'true';

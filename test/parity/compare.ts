@@ -50,5 +50,5 @@ export interface Deviation {
   /** Looks at the input of a case only. */
   applies(input: Case): boolean;
   /** What we do instead. */
-  check(input: Case): void;
+  check(input: Case): void | Promise<void>;
 }

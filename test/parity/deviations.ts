@@ -1,3 +1,9 @@
+import { execFileSync } from 'node:child_process';
+import { registry } from '../../src/compose.ts';
+import { parseToml } from '../../src/config/sources.ts';
+import { pick, validate } from '../../src/config/validate.ts';
+import { script } from '../../src/remote/quote.ts';
+import { play } from './lifecycle.ts';
 import { fitness, type PerformanceIndex } from '../../src/core/fitness/fitness.ts';
 import { isConstant, rangeToEnum, validateField, type Field } from '../../src/core/space/field.ts';
 import { mapParamWithValue } from '../../src/core/space/mapping.ts';
@@ -65,6 +71,55 @@ export const deviations: Readonly<Record<string, readonly Deviation[]>> = {
       reason: 'D-duplicate-host',
       applies: ({ text }) => hasDuplicates(parts(text)),
       check: ({ text }) => refuses(() => parseNodeString(text)),
+    },
+  ],
+  'build_command.json': [
+    {
+      reason: 'P14',
+      applies: ({ env, cwd }) => /[^\w/.,-]/.test(`${cwd ?? ''}${Object.values(env ?? {}).join('')}`),
+      check: ({ env, cwd }) => {
+        const where = cwd === '/w d' ? {} : { cwd: cwd ?? '/' };
+        for (const [name, value] of Object.entries(env as Record<string, string>)) {
+          const text = script({ argv: ['printenv', name], env, ...where });
+          same(execFileSync('sh', ['-c', text], { encoding: 'utf8' }), `${value}\n`);
+        }
+        if (cwd === '/w d') same(script({ argv: ['x'], cwd }).startsWith("cd '/w d' ||"), true);
+      },
+    },
+  ],
+  'lifecycle.json': [
+    {
+      reason: 'P0',
+      applies: ({ name }) => name.startsWith('no benchmark'),
+      check: () => refuses(() => pick('benchmark', 'none', registry.benchmarks)),
+    },
+    {
+      reason: 'P9',
+      applies: ({ name }) => name.startsWith('refresh'),
+      // Nothing has to be refreshed: a group that failed once stays in use until its circuit opens.
+      check: async (input) => {
+        const { records, usable } = await play(input);
+        same([records.map(({ verdict }) => verdict.kind), usable], [['failed'], 1]);
+      },
+    },
+    {
+      reason: 'P12',
+      applies: ({ plan }) => plan.write_fail === true,
+      check: async (input) => {
+        const { records } = await play(input);
+        same(
+          records.map(({ verdict }) => verdict.kind),
+          ['failed'],
+        );
+      },
+    },
+  ],
+  'settings.json': [
+    {
+      reason: 'D-unknown-key',
+      applies: ({ toml }) => toml?.includes('bogus') === true,
+      check: ({ toml }) =>
+        refuses(() => validate({ values: parseToml('config.toml', toml), origin: {}, files: [] }, registry)),
     },
   ],
   'best_params.json': [

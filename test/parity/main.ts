@@ -19,7 +19,7 @@ if (directory === undefined) {
   console.error('usage: npm run --silent parity -- DIR [--json]');
   process.exitCode = 2;
 } else {
-  const results = runParity(resolve(process.env['INIT_CWD'] ?? '.', directory));
+  const results = await runParity(resolve(process.env['INIT_CWD'] ?? '.', directory));
   const sum = (pick: (result: FileResult) => number): number =>
     results.reduce((total, one) => total + pick(one), 0);
   const total = {

@@ -1,3 +1,6 @@
+import { deviceVariables } from '../../src/engines/shape.ts';
+import type { TopologyNode } from '../../src/parallel/ports.ts';
+import { script } from '../../src/remote/quote.ts';
 import { CircuitBreaker } from '../../src/core/resilience/circuit-breaker.ts';
 import type { Field } from '../../src/core/space/field.ts';
 import { ms } from '../../src/base/units.ts';
@@ -51,4 +54,11 @@ export function replayBreaker(input: Case): { sawHalfOpenOutcome: boolean; sawFa
     else if (op === 'reset') breaker = breakerOf(input.config);
   }
   return { sawHalfOpenOutcome: false, sawFailureWhileOpen: false };
+}
+
+/** What runs on a node for a command line of the original. */
+export function remoteCommand({ npu_ids: deviceIds, command, env, cwd }: Case): string {
+  const devices = deviceVariables({ deviceType: 'npu', deviceIds } as TopologyNode);
+  const where = cwd === null || cwd === '' ? {} : { cwd };
+  return script({ argv: ['sh', '-c', command], env: { ...env, ...devices }, ...where });
 }

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -8,7 +8,8 @@ import { EventBus, type RunEvent } from '../../src/base/events.ts';
 import { VirtualClock } from '../../src/base/virtual-clock.ts';
 import { fromSeconds, ms } from '../../src/base/units.ts';
 import { simulatedStudy } from '../../src/cli/demo-study.ts';
-import { resolveSettings } from '../../src/config/settings.ts';
+import { resolveSettings, type SettingsInput } from '../../src/config/settings.ts';
+import { readHistory } from '../../src/runs/history.ts';
 import type { Table } from '../../src/config/sources.ts';
 import type { JournalEntry } from '../../src/parallel/records.ts';
 
@@ -17,14 +18,16 @@ interface Asked {
   readonly seed?: number;
   readonly output?: string;
   readonly resume?: string;
+  readonly history?: SettingsInput['history'];
   readonly until?: (event: RunEvent) => boolean;
 }
 
-async function simulate({ values = {}, seed = 0, output, resume, until }: Asked = {}) {
+async function simulate({ values = {}, seed = 0, output, resume, history, until }: Asked = {}) {
   const directory = output ?? mkdtempSync(join(tmpdir(), 'optimizer-simulate-'));
   const input = {
     document: { values: { ...simulatedStudy, output: directory, ...values }, origin: {}, files: [] },
     flags: { simulate: true, seed },
+    history,
   };
   const events = new EventBus();
   const stop = new AbortController();
@@ -132,6 +135,129 @@ describe('a simulated study', () => {
       expect(told.sort((a, b) => a - b)).toEqual(Array.from({ length: told.length }, (_, i) => i));
       expect(told.length).toBe(104);
     }
+  });
+
+  const underTwoStages = {
+    two_stage: true,
+    n_particles: 6,
+    iters: 3,
+    tpot_penalty: 1,
+    max_fine_tune: 4,
+    confirm_runs: 1,
+    emulator: {
+      target_field: [
+        { name: 'MAX_NUM_SEQS', config_position: 'env', min: 16, max: 256, dtype: 'int', value: 64 },
+        { name: 'CONCURRENCY', config_position: 'env', min: 8, max: 96, dtype: 'int', value: 32 },
+        { name: 'REQUESTRATE', config_position: 'env', min: 1, max: 200, dtype: 'float', value: 10 },
+      ],
+    },
+  };
+
+  test('two stages: full concurrency, then the rate that was reached; the best are brought to their SLOs', async () => {
+    const { entries, summary } = await simulate({ values: underTwoStages });
+    expect(summary.status).toBe('completed');
+    const asked = entries.flatMap((entry) => (entry.type === 'asked' ? [entry.suggestion] : []));
+    const told = entries.flatMap((entry) => (entry.type === 'told' ? [entry.record] : []));
+    expect(told.find(({ trial_id: id }) => id === 0)?.params).toMatchObject({
+      CONCURRENCY: 32,
+      REQUESTRATE: 10,
+    }); // the present one as it is
+    const searched = told.filter(
+      (one) => one.trial_id > 0 && one.confirms === null && one.refines === undefined,
+    );
+    expect(searched).toHaveLength(17);
+    for (const { params, verdict } of searched) {
+      expect(params['CONCURRENCY']).toBe(96);
+      const reached = verdict.kind === 'scored' ? (verdict.performance.throughput ?? 0) : 0;
+      expect(Number(params['REQUESTRATE'])).toBeGreaterThan(reached * 0.99);
+      expect(Number(params['REQUESTRATE'])).toBeLessThan(200);
+    }
+    expect(asked.find(({ trialId }) => trialId === 5)?.position).toHaveLength(1);
+    const refined = told.filter(({ refines }) => refines !== undefined);
+    expect(refined.length).toBeGreaterThan(3);
+    for (const root of new Set(refined.map(({ refines }) => refines))) {
+      expect(refined.filter(({ refines }) => refines === root).length).toBeLessThanOrEqual(5);
+    }
+    expect(told.filter(({ confirms }) => confirms !== null).length).toBeGreaterThan(0);
+    expect(told.map(({ trial_id }) => trial_id as number).sort((a, b) => a - b)).toEqual(
+      told.map((_, i) => i),
+    );
+  });
+
+  test('interrupted while the best are refined, it goes on to the same trials', async () => {
+    const whole = await simulate({ values: underTwoStages, seed: 2 });
+    const refining = whole.entries.filter(
+      (entry) => entry.type === 'told' && entry.record.refines !== undefined,
+    );
+    expect(refining.length).toBeGreaterThan(4);
+    let finished = 0;
+    const until = (event: RunEvent): boolean => event.type === 'trial.finished' && ++finished === 21;
+    const first = await simulate({ values: underTwoStages, seed: 2, until });
+    const { entries, summary } = await simulate({
+      values: underTwoStages,
+      seed: 2,
+      output: first.directory,
+      resume: 'sim-2',
+    });
+    expect(summary.status).toBe('completed');
+    const parameters = (all: readonly JournalEntry[]): string[] =>
+      all.flatMap((entry) => (entry.type === 'told' ? [JSON.stringify(entry.record.params)] : [])).sort();
+    expect(parameters(entries).length).toBe(parameters(whole.entries).length);
+  });
+
+  test('a constraint costs no accelerator time, and the swarm looks elsewhere', async () => {
+    const constraint = [
+      { expr: 'concurrency * 2 <= max_num_seqs || max_num_seqs >= 200', reason: 'too narrow' },
+    ];
+    const { entries } = await simulate({ values: { constraint } });
+    const told = entries.flatMap((entry) => (entry.type === 'told' ? [entry.record] : []));
+    const broken = told.filter(({ params }) => {
+      const [seqs, concurrency] = [Number(params['MAX_NUM_SEQS']), Number(params['CONCURRENCY'])];
+      return !(concurrency * 2 <= seqs || seqs >= 200);
+    });
+    for (const { verdict, group_id, start_s } of broken) {
+      expect([verdict.kind, group_id, start_s]).toEqual(['infeasible', null, 0]);
+    }
+    expect(broken.length).toBeLessThan(told.length / 20);
+  });
+
+  test('what tables of the original measured is where the swarm begins', async () => {
+    const plain = await simulate({ seed: 4 });
+    const best = plain.summary.best;
+    const directory = mkdtempSync(join(tmpdir(), 'optimizer-simulate-'));
+    mkdirSync(join(directory, 'store'));
+    copyFileSync(
+      join(plain.paths.directory, plain.summary.artifacts['csv']!),
+      join(directory, 'store/data_storage_20250101000000.csv'),
+    );
+    const history = readHistory(
+      join(directory, 'store'),
+      resolveSettings(
+        {
+          document: { values: simulatedStudy, origin: {}, files: [] },
+          flags: { simulate: true },
+        },
+        registry,
+      ).space.fields,
+    );
+    expect(history.length).toBeGreaterThan(50);
+    expect(Math.min(...history.map(({ fitness }) => fitness))).toBeLessThanOrEqual(best!.fitness);
+    const again = await simulate({
+      seed: 5,
+      output: directory,
+      history,
+      values: { n_particles: 8, iters: 2, confirm_runs: 0 },
+    });
+    const cold = await simulate({ seed: 5, values: { n_particles: 8, iters: 2, confirm_runs: 0 } });
+    const lowest = (entries: readonly JournalEntry[]): number =>
+      Math.min(
+        ...entries.flatMap((entry) =>
+          entry.type === 'told' && entry.record.verdict.kind === 'scored'
+            ? [entry.record.verdict.fitness]
+            : [],
+        ),
+      );
+    expect(lowest(again.entries)).toBeLessThanOrEqual(lowest(cold.entries));
   });
 
   test("a user's own engine and fields are simulated as well", async () => {

@@ -113,6 +113,7 @@ async function journalOf(seed: number, earlier: readonly JournalEntry[] = []): P
       },
       events: { emit: () => undefined },
       clock: systemClock,
+      refinement: undefined,
       evaluations,
       confirmation: { runs: 2, finalists: 3, slos },
       progress,

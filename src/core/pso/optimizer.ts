@@ -17,6 +17,8 @@ export interface Suggestion {
   readonly origin: Origin;
   /** Of a confirmation: the trial whose configuration is measured again. */
   readonly confirms?: TrialId;
+  /** Of fine-tuning: the trial whose load is brought to its SLOs. */
+  readonly refines?: TrialId;
 }
 
 /** What the search needs to know of an outcome. No Infinity and no NaN gets in here. */
@@ -47,6 +49,12 @@ export interface Optimizer {
   readonly done: boolean;
 }
 
+/** A configuration and its cost. */
+export interface Measured {
+  readonly params: ServingParams;
+  readonly fitness: number;
+}
+
 export interface SearchOptions {
   readonly space: SearchSpace;
   readonly seed: number;
@@ -54,4 +62,6 @@ export interface SearchOptions {
   readonly maxEvaluations: number;
   /** Configurations of experts, tried after the present one: what they leave out stays as it is at present. */
   readonly presets?: readonly ServingParams[] | undefined;
+  /** What an earlier study measured. */
+  readonly history?: readonly Measured[] | undefined;
 }

@@ -4,7 +4,15 @@ import { trialId, type TrialId } from '../../base/units.ts';
 import type { ServingParams } from '../space/field.ts';
 import { paramsKey, type UnitVector } from '../space/space.ts';
 import { latinHypercube, normal } from './draws.ts';
-import type { Incumbent, Judgement, Optimizer, Origin, SearchOptions, Suggestion } from './optimizer.ts';
+import type {
+  Incumbent,
+  Judgement,
+  Measured,
+  Optimizer,
+  Origin,
+  SearchOptions,
+  Suggestion,
+} from './optimizer.ts';
 import { scheduled, type Strategy } from './strategy.ts';
 import {
   betterOf,
@@ -60,6 +68,8 @@ export class PSOOptimizer implements Optimizer {
   readonly #presets: number;
   readonly #flights = new Map<TrialId, Flight>();
   readonly #seen = new Set<string>();
+  /** Of an earlier study. */
+  #known: Best | undefined;
   #gbest: (Best & { readonly trialId: TrialId }) | undefined;
   #asked = 0;
   #told = 0;
@@ -70,6 +80,7 @@ export class PSOOptimizer implements Optimizer {
     this.#rng = createRng(options.seed).fork('pso');
     this.#presets = this.#experts().length;
     this.#particles = this.#start();
+    this.#learn(options.history ?? []);
   }
 
   get best(): Incumbent | undefined {
@@ -142,6 +153,17 @@ export class PSOOptimizer implements Optimizer {
     }));
   }
 
+  /** What was measured before, particle by particle: their bests, not their places. */
+  #learn(history: readonly Measured[]): void {
+    const { space, particles } = this.#options;
+    history.forEach(({ params, fitness }, index) => {
+      const known: Best = { position: space.encode({ ...space.current, ...params }), cost: fitness };
+      const particle = need(this.#particles[index % particles], 'particle');
+      particle.pbest = betterOf(particle.pbest, known);
+      if (this.#known === undefined || fitness < this.#known.cost) this.#known = known;
+    });
+  }
+
   /** At most half of the swarm: it shall look for itself as well. */
   #experts(): UnitVector[] {
     const { space, particles, presets = [] } = this.#options;
@@ -182,7 +204,8 @@ export class PSOOptimizer implements Optimizer {
   #move(particle: Particle, rng: Rng): Motion {
     const { x } = particle.motion;
     const draws = (): number[] => x.map(() => rng.next());
-    const pull = { pbest: particle.pbest?.position, gbest: this.#gbest?.position };
+    const best = this.#known === undefined ? this.#gbest : betterOf(this.#gbest, this.#known);
+    const pull = { pbest: particle.pbest?.position, gbest: best?.position };
     // Nothing good is known and its own start was not: begin somewhere else.
     if (pull.pbest === undefined && pull.gbest === undefined) return { x: draws(), v: particle.motion.v };
     const v = clampVelocity(

@@ -1,10 +1,9 @@
-import { isConstant, type Field, type ParamValue } from '../space/field.ts';
+import type { Field, ParamValue } from '../space/field.ts';
 
 /** Parameters of the load: they need no restart of the service. */
 export const isConcurrency = ({ name }: Pick<Field, 'name'>): boolean =>
   name === 'CONCURRENCY' || name === 'MAXCONCURRENCY';
 export const isRequestRate = ({ name }: Pick<Field, 'name'>): boolean => name === 'REQUESTRATE';
-export const isLoad = (field: Pick<Field, 'name'>): boolean => isConcurrency(field) || isRequestRate(field);
 
 const converted = ({ dtype }: Field, value: number): number => (dtype === 'int' ? Math.trunc(value) : value);
 
@@ -35,7 +34,3 @@ export function secondStageRate(field: Field, throughput: number): number {
   const value = field.dtype === 'int' ? Math.trunc(wanted) : wanted;
   return converted(field, Math.min(field.max, Math.max(field.min, value)));
 }
-
-/** Whether the second stage has anything to choose. */
-export const hasOpenRate = (fields: readonly Field[]): boolean =>
-  fields.some((field) => isRequestRate(field) && !isConstant(field));
