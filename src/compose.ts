@@ -10,12 +10,13 @@ import type { Optimizer } from './core/pso/optimizer.ts';
 import { PSOOptimizer } from './core/pso/pso.ts';
 import { RandomSearch } from './core/pso/random.ts';
 import { SynchronousPso } from './core/pso/synchronous.ts';
-import { engines } from './engines/index.ts';
+import { engineNamed, engines } from './engines/index.ts';
 import { finish } from './finish.ts';
 import { otherTables } from './engines/other-tables.ts';
 import type { Engine, LaunchPlan } from './parallel/ports.ts';
 import type { GroupRecord } from './parallel/records.ts';
 import type { ServiceGroup } from './parallel/service-group.ts';
+import { SpeedTarget } from './parallel/speed-target.ts';
 import type { Summary } from './report/summary.ts';
 import { discard, openRun } from './runs/open-run.ts';
 import type { FileRunStore, RunPaths } from './runs/run-store.ts';
@@ -108,14 +109,27 @@ async function search(
   const optimizer = createOptimizer(settings);
   const progress = replay(store.entries, optimizer);
   await announce(options, settings, store, groups, clock);
-  const dispatcher = wireDispatcher({ settings, events, world, pool, store, benchmark });
+  const speedTarget = engine.name === 'mindie' ? new SpeedTarget(settings.fitness, progress.told) : undefined;
+  const dispatcher = wireDispatcher({ settings, events, world, pool, store, benchmark, speedTarget });
   for (const record of progress.told) dispatcher.remember(record);
   const evaluations = plannedEvaluations(settings);
   const { confirmation: runs, fitness: slos, twoStage } = settings;
   const confirmation = { ...runs, slos };
   const refinement = twoStage && { ...twoStage, slos, finalists: runs.finalists };
   await tuneStudy(
-    { optimizer, dispatcher, pool, store, events, clock, evaluations, confirmation, refinement, progress },
+    {
+      optimizer,
+      dispatcher,
+      pool,
+      store,
+      events,
+      clock,
+      evaluations,
+      confirmation,
+      refinement,
+      speedTarget,
+      progress,
+    },
     signal,
   );
 }
@@ -171,6 +185,7 @@ async function announce(
   if (resumed) await store.append({ type: 'resumed', at, groups: members });
   else {
     const { engine, benchmark, seed } = settings;
+    const numerics = engineNamed(engine).changesNumerics ?? [];
     const { runId: run_id } = store;
     await store.append({
       type: 'run-started',
@@ -183,6 +198,7 @@ async function announce(
       version,
       slos: settings.fitness,
       groups: members,
+      ...(numerics.length === 0 ? {} : { changes_numerics: numerics }),
       ...(settings === options.settings
         ? {}
         : { fields: settings.twoStage?.fields ?? settings.space.fields }),

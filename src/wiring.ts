@@ -5,12 +5,14 @@ import type { Settings } from './config/settings.ts';
 import { isConstant } from './core/space/field.ts';
 import { isRequestRate } from './core/tuning/load-fields.ts';
 import { hostRuntime } from './remote/host-runtime.ts';
-import { Evaluation, type EvaluationDependencies } from './parallel/evaluation.ts';
+import { Evaluation } from './parallel/evaluation.ts';
+import type { EvaluationDependencies } from './parallel/measuring.ts';
 import type { GroupDependencies } from './parallel/group-dependencies.ts';
 import { HealthMonitor } from './parallel/health-monitor.ts';
 import { ParticleDispatcher, type DispatcherOptions } from './parallel/particle-dispatcher.ts';
 import type { Benchmark, RunStore, ToolHost } from './parallel/ports.ts';
 import { ServiceGroup } from './parallel/service-group.ts';
+import type { SpeedTarget } from './parallel/speed-target.ts';
 import { ServiceGroupPool } from './parallel/service-group-pool.ts';
 import type { World } from './world.ts';
 
@@ -39,7 +41,7 @@ export function wireGroups({ settings, events, world, store }: Wiring): Wired {
   const dependencies: GroupDependencies = {
     ...{ connector, probe, http, runtime, clock },
     runId: store.runId,
-    logPatterns: engine.logPatterns,
+    logPatterns: [...settings.patterns.service, ...engine.logPatterns],
     engine: engine.name,
     sharesPaths: sharesPaths(settings),
     inspection:
@@ -93,17 +95,20 @@ export function wireDispatcher(
   wiring: Wiring & {
     readonly pool: ServiceGroupPool;
     readonly benchmark: Benchmark;
+    readonly speedTarget?: SpeedTarget | undefined;
     readonly resultCallback?: DispatcherOptions['resultCallback'];
   },
 ): ParticleDispatcher {
-  const { settings, events, world, store, pool, benchmark, resultCallback } = wiring;
+  const { settings, events, world, store, pool, benchmark, speedTarget, resultCallback } = wiring;
   const { clock, engine, http } = world;
   const { parallel, engineConfig, benchmarkConfig, fitness, seed } = settings;
   const evaluation = new Evaluation({
     ...{ http, engine, engineConfig, benchmark, benchmarkConfig, fitness, clock, events, store, seed },
     evaluationTimeout: fromSeconds(parallel.evaluation_timeout),
     benchmarkRetries: 1,
+    speedTarget,
     sampleSize: settings.sampleSize,
+    benchmarkPatterns: settings.patterns.benchmark,
     twoStage: settings.twoStage && {
       rate: settings.twoStage.fields.find((one) => isRequestRate(one) && !isConstant(one)),
     },

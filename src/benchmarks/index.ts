@@ -11,6 +11,8 @@ import { vllmBenchmark, vllmBenchmarkConfig } from './vllm-benchmark/vllm-benchm
 export interface BenchmarkKind {
   readonly name: string;
   readonly config: z.ZodType;
+  /** Of a module of the user. */
+  readonly path?: string;
   /** Parameters of the load that its table declares, beside the engine's. */
   fieldsOf?(config: unknown): readonly Field[];
   /** What its requests are like, where that is known beforehand. */
@@ -22,8 +24,8 @@ export interface BenchmarkKind {
 const ownFields = (config: unknown): readonly Field[] =>
   (config as { readonly target_field: readonly Field[] }).target_field;
 
-/** Every benchmark; a new one is a folder and a line here. */
-export const benchmarks: readonly BenchmarkKind[] = [
+/** Every benchmark; a new one is a folder and a line here. Those of the user join when their module is loaded. */
+export const benchmarks: BenchmarkKind[] = [
   {
     name: 'builtin',
     config: builtinConfig,

@@ -69,7 +69,7 @@ function distinct(rows: readonly Row[]): Row[] {
 }
 
 /** Hosts by the usual flags, else those of the configuration, else those of the newest run. */
-function load(options: CleanOptions): Loaded {
+async function load(options: CleanOptions): Promise<Loaded> {
   const named =
     options.hostfile ??
     options.nodeString ??
@@ -86,14 +86,14 @@ function load(options: CleanOptions): Loaded {
  * Cleaning needs hosts, neither groups nor fields: every host of a list counts, and where nothing to tune is configured
  * the engine that needs no configuration stands in.
  */
-function loadHosts(options: CleanOptions): Loaded {
+async function loadHosts(options: CleanOptions): Promise<Loaded> {
   const flat = { ...options, nodesPerGroup: 1 };
   try {
-    return loadSettings(flat);
+    return await loadSettings(flat);
   } catch (error) {
     if (options.hostfile === undefined && options.nodeString === undefined) throw error;
     if (!(error instanceof ConfigurationError) || options.config !== undefined) throw error;
-    return loadSettings({ ...flat, engine: 'emulator' });
+    return await loadSettings({ ...flat, engine: 'emulator' });
   }
 }
 
@@ -140,7 +140,7 @@ async function onNode(
 export async function clean(options: CleanOptions): Promise<number> {
   let loaded: Loaded;
   try {
-    loaded = load(options);
+    loaded = await load(options);
   } catch (error) {
     return printFailure(error, exitCodes.usage, options.json === true);
   }

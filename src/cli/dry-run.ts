@@ -2,10 +2,48 @@ import { sharesPaths } from '../wiring.ts';
 import { engineNamed } from '../engines/index.ts';
 import { need } from '../base/assert.ts';
 import { trialId } from '../base/units.ts';
-import type { LaunchPlan } from '../parallel/ports.ts';
+import type { LaunchPlan, PlannedProcess, Until } from '../parallel/ports.ts';
+import { quote } from '../remote/quote.ts';
 import { topologyOf } from '../parallel/topology.ts';
 import { redactSecrets } from '../base/redact.ts';
 import type { Loaded } from './load.ts';
+
+function commandsOf(processes: readonly PlannedProcess[]) {
+  return processes.map(({ rank, role, command }) => ({
+    rank,
+    role,
+    argv: command.argv,
+    cwd: command.cwd ?? null,
+    env: command.env ?? {},
+  }));
+}
+
+type DryCommand = ReturnType<typeof commandsOf>[number];
+
+/** As it would be typed on the node. */
+function commandText({ rank, role, argv, cwd, env }: DryCommand): string {
+  const variables = Object.entries(env).map(([name, value]) => `    ${name}=${quote(value)}`);
+  const words = argv[0] === 'sh' ? ['sh', '-c', '…', ...argv.slice(3)] : argv;
+  const line = words.map((word) => (word === '…' ? word : quote(word))).join(' ');
+  return [`  ${role} on node ${rank}, in ${cwd ?? '~'}:`, ...variables, `    ${line}`].join('\n');
+}
+
+function untilText(until: Until): string[] {
+  switch (until.kind) {
+    case 'started':
+      return [];
+    case 'port':
+      return [`  then wait until port ${until.port} of node ${until.rank} listens`];
+    case 'command':
+      return [
+        `  then wait until it succeeds on node ${until.rank}: ${until.command.label ?? until.command.argv.join(' ')}`,
+      ];
+    case 'log':
+      return [`  then wait for ${JSON.stringify(until.text)} in the log of node ${until.rank}`];
+    case 'http':
+      return [`  then wait until ${until.url} answers ${until.expectStatus}`];
+  }
+}
 
 /** What would be done, without a connection. */
 function describe({ settings }: Loaded) {
@@ -34,20 +72,20 @@ function describe({ settings }: Loaded) {
       })),
     })),
     space: { dimensions: space.dimensions, fields: space.fields },
+    constraints:
+      settings.rules.constraints?.map(({ expr, reason }) => ({ expr, reason: reason ?? null })) ?? [],
+    presets: settings.presets,
     baseline: { params: space.current },
     plan: {
       group_id: first.groupId,
-      files: plan.files,
+      files: plan.files.map(({ rank, path, content }) => ({ rank, path, content })),
+      prepare: commandsOf(plan.prepare ?? []),
       stages: plan.stages.map(({ processes, until }) => ({
-        commands: processes.map(({ rank, role, command }) => ({
-          rank,
-          role,
-          argv: command.argv,
-          cwd: command.cwd ?? null,
-          env: command.env ?? {},
-        })),
+        commands: commandsOf(processes),
         until,
       })),
+      restore: commandsOf(plan.restore ?? []),
+      stop: commandsOf(plan.stop),
       probe: { url: plan.probe.url },
     },
     evaluations: settings.search.maxEvaluations,
@@ -79,20 +117,24 @@ function text(dry: Description): string {
   const files = dry.plan.files.map(
     ({ rank, path, content }) => `  node ${rank}: ${path}\n${content.trim().replace(/^/gm, '    ')}`,
   );
-  const commands = dry.plan.stages.flatMap(({ commands: all }) =>
-    all.map(({ rank, role, argv, cwd, env }) => {
-      const variables = Object.entries(env).map(([name, value]) => `    ${name}=${value}`);
-      return [`  ${role} on node ${rank}, in ${cwd ?? '~'}:`, ...variables, `    ${argv.join(' ')}`].join(
-        '\n',
-      );
-    }),
-  );
+  const { plan } = dry;
+  const commands = [
+    ...plan.prepare.map(commandText),
+    ...plan.stages.flatMap(({ commands: all, until }) => [...all.map(commandText), ...untilText(until)]),
+    ...[...plan.stop, ...plan.restore].map((one) => `at the end:\n${commandText(one)}`),
+  ];
   return [
     `engine ${dry.engine}, benchmark ${dry.benchmark}, seed ${dry.seed}, ${dry.evaluations} evaluations`,
     `${dry.groups.length} group(s):`,
     ...groups,
     `search space, ${dry.space.dimensions} dimension(s):`,
     ...fields,
+    ...dry.constraints.map(
+      ({ expr, reason }) => `  constraint: ${expr}${reason === null ? '' : ` (${reason})`}`,
+    ),
+    ...(dry.presets.length === 0
+      ? []
+      : [`${dry.presets.length} preset(s) are tried after your present configuration`]),
     `trial 0, your present configuration, on group ${dry.plan.group_id}:`,
     ...files,
     ...commands,

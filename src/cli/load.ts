@@ -4,6 +4,7 @@ import { parseNodeString, readHostfile, type HostGroups } from '../config/host-l
 import { resolveSettings, type Settings, type SettingsInput } from '../config/settings.ts';
 import { knownKeys } from '../config/validate.ts';
 import { readConfig, type ConfigDocument } from '../config/sources.ts';
+import { knowOwn } from '../own.ts';
 import { simulatedStudy } from './demo-study.ts';
 import type { CliOptions } from './options.ts';
 
@@ -26,10 +27,18 @@ function studied(document: ConfigDocument, { simulate, engine }: CliOptions): Co
     : { ...document, values: { ...simulatedStudy, ...values } };
 }
 
+/** Modules of the user that flags or files name. */
+async function loadOwn(document: ConfigDocument, { engine, benchmarkPolicy }: CliOptions): Promise<void> {
+  const { engine: named, benchmark } = document.values;
+  const text = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined);
+  await knowOwn({ engine: engine ?? text(named), benchmark: benchmarkPolicy ?? text(benchmark) });
+}
+
 /** Settings from files, environment and flags. @throws ConfigurationError */
-export function loadSettings(options: CliOptions): Loaded {
+export async function loadSettings(options: CliOptions): Promise<Loaded> {
   const surroundings = { cwd: process.cwd(), home: homedir(), env: process.env };
   const document = studied(readConfig(options.config, knownKeys(registry), surroundings), options);
+  await loadOwn(document, options);
   const { engine, benchmarkPolicy, parallel, npusPerNode, seed, output } = options;
   const { identity, user, sshPort, acceptNewHostKeys, backup, pd, simulate } = options;
   const flags = {

@@ -11,6 +11,8 @@ export interface CliOptions extends Flags {
   readonly loadBreakpoint?: boolean;
   readonly dryRun?: boolean;
   readonly json?: boolean;
+  /** Layouts of other tools to write the results in as well. */
+  readonly export?: 'vllm-sweep';
   readonly quiet?: boolean;
   readonly events?: 'json';
   readonly logLevel: string;
@@ -70,6 +72,11 @@ export function tuneOptions(command: Command): Command {
     .option('--backup', 'keep a copy of the files of every trial in <output>/bak, up to 1 GiB')
     .option('--simulate', 'a model in place of machines, on a virtual clock: no hosts, no sockets')
     .option('--dry-run', 'show what would be done, and do nothing')
+    .addOption(
+      new Option('--export <layout>', 'write the results in the layout of another tool as well').choices([
+        'vllm-sweep',
+      ]),
+    )
     .addOption(
       new Option(
         '-d, --deploy-policy <policy>',

@@ -5,6 +5,7 @@ import { resolveSettings, type SettingsInput } from '../config/settings.ts';
 import { knownKeys } from '../config/validate.ts';
 import { isTable, readConfig } from '../config/sources.ts';
 import { readSavedRun } from '../runs/catalog.ts';
+import { knowOwn } from '../own.ts';
 import type { Loaded } from './load.ts';
 
 const hidden = '[redacted]';
@@ -37,7 +38,7 @@ function reveal(saved: unknown, present: unknown, path: string): unknown {
 }
 
 /** The settings of an earlier run, as they were. */
-export function loadSavedSettings(output: string, runId: string): Loaded {
+export async function loadSavedSettings(output: string, runId: string): Promise<Loaded> {
   const { input: kept } = readSavedRun(output, runId);
   const [file] = kept.document.files.slice(-1);
   let values: unknown = kept.document.values;
@@ -48,5 +49,8 @@ export function loadSavedSettings(output: string, runId: string): Loaded {
   }
   const document = { ...kept.document, values: values as SettingsInput['document']['values'] };
   const input: SettingsInput = { ...kept, document, flags: { ...kept.flags, output } };
+  const { engine, benchmark } = document.values as { engine?: string; benchmark?: string };
+  const { flags } = kept;
+  await knowOwn({ engine: flags.engine ?? engine, benchmark: flags.benchmarkPolicy ?? benchmark });
   return { input, settings: resolveSettings(input, registry) };
 }

@@ -1,4 +1,5 @@
-import { join } from 'node:path';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import type { Logger } from 'pino';
 import { registry, runStudy } from '../compose.ts';
 import { resolveSettings } from '../config/settings.ts';
@@ -6,6 +7,9 @@ import { ConfigurationError } from '../base/errors.ts';
 import { EventBus } from '../base/events.ts';
 import type { Summary } from '../report/summary.ts';
 import { answerText } from '../report/text.ts';
+import { vllmSweep } from '../report/vllm-sweep.ts';
+import { readJournal } from '../runs/journal.ts';
+import type { RunPaths } from '../runs/run-store.ts';
 import { readHistory } from '../runs/history.ts';
 import { runToResume } from '../runs/catalog.ts';
 import { quote } from '../remote/quote.ts';
@@ -75,6 +79,7 @@ export async function runAndTell(
     stop.signal,
   ).finally(() => view[Symbol.dispose]());
   if (error !== undefined) log?.error({ err: error }, 'the run was stopped');
+  if (options.export === 'vllm-sweep' && summary.run_id !== '') await exportSweep(paths);
   const file = (name: string): string => quote(join(paths.directory, name));
   printOutcome(summary, error, options, () => answerText(summary, settings.fitness, file));
   const unfinished = summary.status === 'interrupted' || summary.status === 'failed';
@@ -84,6 +89,16 @@ export async function runAndTell(
     );
   }
   return summary.exit_code;
+}
+
+/** The run as `vllm bench sweep` would have left it, for its plots. */
+async function exportSweep({ journal, directory }: RunPaths): Promise<void> {
+  const { entries } = await readJournal(journal);
+  for (const { path, content } of vllmSweep(entries)) {
+    const file = join(directory, 'vllm-sweep', path);
+    mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+    writeFileSync(file, content, { mode: 0o600 });
+  }
 }
 
 function printOutcome(summary: Summary, error: unknown, options: CliOptions, answer: () => string): void {
@@ -102,13 +117,13 @@ export async function tune(options: CliOptions): Promise<number> {
   try {
     if (options.loadBreakpoint === true && (await unfinishedRun(options)) !== undefined) {
       if (options.dryRun !== true) return await resumeRun(undefined, options);
-      const output = options.output ?? outputOf(options);
+      const output = options.output ?? (await outputOf(options));
       return printDryRun(
-        loadSavedSettings(output, await runToResume(output, undefined)),
+        await loadSavedSettings(output, await runToResume(output, undefined)),
         options.json === true,
       );
     }
-    loaded = loadSettings(options);
+    loaded = await loadSettings(options);
     if (options.loadBreakpoint === true) loaded = await withHistory(loaded, options);
     if (options.dryRun === true) return printDryRun(loaded, options.json === true);
   } catch (error) {
@@ -118,7 +133,7 @@ export async function tune(options: CliOptions): Promise<number> {
 }
 
 async function unfinishedRun(options: CliOptions): Promise<string | undefined> {
-  return runToResume(options.output ?? outputOf(options), undefined).catch(() => undefined);
+  return runToResume(options.output ?? (await outputOf(options)), undefined).catch(() => undefined);
 }
 
 /** Without a run of ours to go on with, what tables of the original say is where the swarm begins. */
@@ -138,18 +153,18 @@ export async function resumeRun(named: string | undefined, options: CliOptions):
   let loaded: Loaded;
   let runId: string;
   try {
-    const output = options.output ?? outputOf(options);
+    const output = options.output ?? (await outputOf(options));
     runId = await runToResume(output, named);
-    loaded = loadSavedSettings(output, runId);
+    loaded = await loadSavedSettings(output, runId);
   } catch (error) {
     return printFailure(error, exitCodes.usage, options.json === true);
   }
   return guarded(async () => runAndTell(loaded, runId, options), options);
 }
 
-function outputOf(options: CliOptions): string {
+async function outputOf(options: CliOptions): Promise<string> {
   try {
-    return loadSettings({ ...options, parallel: undefined }).settings.output;
+    return (await loadSettings({ ...options, parallel: undefined })).settings.output;
   } catch {
     return 'result'; // the configuration is not needed to go on, only where its results are
   }

@@ -3,6 +3,7 @@ import type { HostGroups } from './host-lists.ts';
 import { ParallelConfig, type NodeOptions } from './parallel-config.ts';
 import type { TopLevel } from './schema.ts';
 import type { SettingsInput } from './settings.ts';
+import { isTable } from './sources.ts';
 
 /** What is simulated where nobody says otherwise: four groups of two. */
 const imagined: HostGroups = {
@@ -13,18 +14,34 @@ const imagined: HostGroups = {
   warnings: [],
 };
 
+/** The later original's name for how long a start may take. */
+const startLimit = ({ wait_start_time: limit }: TopLevel): { health_check_timeout?: number } =>
+  limit === undefined ? {} : { health_check_timeout: limit };
+
+/** Seconds of one benchmark: `particles_time_out` is what it is called where nothing is parallel. */
+function benchmarkLimit(top: TopLevel, { values }: SettingsInput['document']): number {
+  const parallel = isTable(values['parallel']) ? values['parallel'] : {};
+  const isOld = values['particles_time_out'] !== undefined && parallel['evaluation_timeout'] === undefined;
+  return isOld ? top.particles_time_out : top.parallel.evaluation_timeout;
+}
+
 /** The groups: of the hosts given, of `[parallel]`, or this machine alone. */
 export function parallelOf(
   top: TopLevel,
-  { flags, hosts: given }: SettingsInput,
+  { flags, hosts: given, document }: SettingsInput,
 ): { parallel: ParallelConfig; local: boolean } {
   const node: Partial<NodeOptions> = {
     ...(flags.identity === undefined ? {} : { identity_file: flags.identity }),
     ...(flags.user === undefined ? {} : { username: flags.user }),
     ...(flags.sshPort === undefined ? {} : { ssh_port: flags.sshPort }),
   };
-  const defaults = { ...top.parallel.defaults, ...node } as TopLevel['parallel']['defaults'];
-  const { evaluation_timeout, retry_count, retry_delay } = top.parallel;
+  const defaults = {
+    ...startLimit(top),
+    ...top.parallel.defaults,
+    ...node,
+  } as TopLevel['parallel']['defaults'];
+  const { retry_count, retry_delay } = top.parallel;
+  const evaluation_timeout = benchmarkLimit(top, document);
   const bounds = { evaluation_timeout, retry_count, retry_delay };
   const npus = flags.npusPerNode;
   const groups = top.parallel.service_groups;
@@ -55,7 +72,13 @@ export function parallelOf(
       ...group,
       nodes: group.nodes.map((one) => ({ ...one, ...node, ...devices })),
     }));
-    const table = { ...top.parallel, enabled: true, service_groups: withFlags } as TopLevel['parallel'];
+    const table = {
+      ...top.parallel,
+      ...bounds,
+      enabled: true,
+      defaults,
+      service_groups: withFlags,
+    } as TopLevel['parallel'];
     return { parallel: ParallelConfig.fromSettings(table), local: false };
   }
   const here = [{ groupId: 0, hosts: ['127.0.0.1'] }];

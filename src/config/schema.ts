@@ -103,6 +103,22 @@ export const runtimeSchema = z
   });
 export type RuntimeTable = z.infer<typeof runtimeSchema>;
 
+/** Sub-strings of log lines, by what they mean: the later original's table. */
+const patternLists = z.record(z.string(), list(text(), 'sub-strings of log lines'), {
+  error: 'a table of lists',
+});
+const patternTable = z.strictObject({
+  fatal_patterns: patternLists.default({}),
+  retryable_patterns: patternLists.default({}),
+});
+export const healthCheckSchema = z.strictObject({
+  /** Accepted: logs are followed line by line. */
+  log_snippet_length: integer({ above: 0 }).optional(),
+  service_errors: patternTable.prefault({}),
+  benchmark_errors: patternTable.prefault({}),
+});
+export type HealthCheckTable = z.infer<typeof healthCheckSchema>;
+
 const strategies = ['exp_decay', 'nonlin_mod', 'lin_variation', 'random'] as const;
 const ioTable = z.record(z.string(), z.unknown(), { error: 'a table' }).optional();
 
@@ -151,6 +167,8 @@ export const topLevelShape = {
     .strictObject({ store_dir: text().optional(), pso_top_k: integer({ atLeast: 0 }).default(3) })
     .default({ pso_top_k: 3 }),
   presets: boolean().default(true),
+  health_check: healthCheckSchema.prefault({}),
+  wait_start_time: seconds().optional(),
   constraint: list(z.strictObject({ expr: text(), reason: text().optional() }), 'tables with expr').default(
     [],
   ),
@@ -180,5 +198,4 @@ export const ignoredKeys = [
   'communication',
   'simulator_output',
   'service',
-  'particles_time_out',
 ] as const;

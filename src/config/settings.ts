@@ -13,6 +13,7 @@ import { parallelOf } from './parallel-settings.ts';
 import { spaceOf, twoStageSpace } from './space-settings.ts';
 import { ignoredKeys, type RuntimeTable, type TopLevel } from './schema.ts';
 import { isTable, type ConfigDocument, type Table } from './sources.ts';
+import { userPatterns, type UserPatterns } from './user-patterns.ts';
 import { pick, validate, type Registry, type Tool, type Workload } from './validate.ts';
 
 /** What the command line may override. Names follow the flags. */
@@ -79,6 +80,7 @@ export interface Settings {
   /** Tokens of a usual request, where the benchmark says so. */
   readonly workload: Workload | undefined;
   readonly runtime: RuntimeTable;
+  readonly patterns: UserPatterns;
   readonly search: Search;
   readonly fitness: FitnessSettings;
   /** The rules of the original for the load; undefined: it is a part of the search. */
@@ -251,6 +253,7 @@ export function resolveSettings(input: SettingsInput, registry: Registry): Setti
     workload: benchmark.workloadOf?.(benchmarkConfig),
     presets: presetsOf(top, engine, engineConfig, parallel),
     runtime: top.runtime,
+    patterns: userPatterns(top.health_check),
     search: searchOf(top),
     fitness: fitnessOf(top),
     twoStage: twoStageOf(top, space),

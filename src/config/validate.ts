@@ -11,6 +11,8 @@ import { isTable, type ConfigDocument, type Table } from './sources.ts';
 export interface Tool {
   readonly name: string;
   readonly config: z.ZodType;
+  /** Of a module of the user, by which it may be named. */
+  readonly path?: string;
   /** The fields that its table declares, or its own where it declares none. */
   fieldsOf?(config: unknown, shape: GroupShape): readonly Field[];
   /** What its requests are like; benchmarks only. */
@@ -104,7 +106,7 @@ export function validate(document: ConfigDocument, registry: Registry): TopLevel
 }
 
 export function pick<T extends Tool>(kind: string, name: string, tools: readonly T[]): T {
-  const found = tools.find((tool) => tool.name === name);
+  const found = tools.find((tool) => tool.name === name || tool.path === name);
   if (found !== undefined) return found;
   const names = tools.map((tool) => tool.name);
   throw new ConfigurationError(

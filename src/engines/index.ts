@@ -7,15 +7,18 @@ import { scriptEngine } from './script/script.ts';
 import { sglangEngine } from './sglang/sglang.ts';
 import { vllmEngine } from './vllm/vllm.ts';
 
-/** Every engine; a new one is a folder and a line here. */
-export const engines: readonly Engine[] = [
+/** `path`: of a module of the user. */
+type Known = Engine & { readonly path?: string };
+
+/** Every engine; a new one is a folder and a line here. Those of the user join when their module is loaded. */
+export const engines: Known[] = [
   scriptEngine,
   vllmEngine,
   sglangEngine,
   mindieEngine,
   llamacppEngine,
   emulatorEngine,
-] as Engine[];
+] as Known[];
 
 /** One that settings name: they were checked against this list. */
 export function engineNamed(name: string): Engine {

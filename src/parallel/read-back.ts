@@ -1,16 +1,7 @@
 import { SimulatorStartError } from '../base/errors.ts';
 import type { ParamValue, ServingParams } from '../core/space/field.ts';
+import type { Effect, Effects } from './records.ts';
 import type { EffectiveValue, HttpProbe, ReadBack } from './ports.ts';
-
-/** What a service does with a value that it was asked for. */
-export type Effect =
-  | { readonly kind: 'as_asked' }
-  /** It runs with this one in its place. */
-  | { readonly kind: 'adjusted'; readonly effective: ParamValue }
-  /** It does not tell. */
-  | { readonly kind: 'unknown' };
-
-export type Effects = Readonly<Record<string, Effect>>;
 
 const sameValue = (a: ParamValue, b: ParamValue): boolean => {
   const [x, y] = [Number(a), Number(b)];

@@ -8,8 +8,7 @@ import type {
 } from '../core/fitness/fitness.ts';
 import type { Violation } from '../core/fitness/slo.ts';
 import type { Suggestion } from '../core/pso/optimizer.ts';
-import type { Field, ServingParams } from '../core/space/field.ts';
-import type { Effects } from './read-back.ts';
+import type { Field, ParamValue, ServingParams } from '../core/space/field.ts';
 
 /** What is written about an error: enough to understand it without the program. */
 export interface ErrorRecord {
@@ -19,6 +18,16 @@ export interface ErrorRecord {
   readonly blame: Blame;
   readonly details: Readonly<Record<string, unknown>>;
 }
+
+/** What a service does with a value that it was asked for. */
+export type Effect =
+  | { readonly kind: 'as_asked' }
+  /** It runs with this one in its place. */
+  | { readonly kind: 'adjusted'; readonly effective: ParamValue }
+  /** It does not tell. */
+  | { readonly kind: 'unknown' };
+
+export type Effects = Readonly<Record<string, Effect>>;
 
 export type Verdict =
   | {
@@ -88,6 +97,8 @@ export type JournalEntry =
       /** What trials are judged by. */
       readonly slos: FitnessSettings;
       readonly groups: readonly GroupRecord[];
+      /** Fields whose values change what the model computes. */
+      readonly changes_numerics?: readonly string[];
       /** Where the engine's files on the nodes changed them. */
       readonly fields?: readonly Field[];
     }

@@ -4,6 +4,7 @@ import type { ServingParams } from '../core/space/field.ts';
 import { bestOf, candidates, closestOf, type Candidate } from '../parallel/candidates.ts';
 import {
   isScored,
+  type Effects,
   type ErrorRecord,
   type JournalEntry,
   type RunStatus,
@@ -18,6 +19,14 @@ export interface TrialSummary {
   readonly fitness: number;
   readonly terms: FitnessTerms;
   readonly feasible: boolean;
+  /** What the service did with each parameter; null where its engine does not tell. */
+  readonly effects: Effects | null;
+  /** Requests a second that kept all of their own SLOs; null where there were none. */
+  readonly goodput: number | null;
+  /** Parameters that differ from the baseline's and change what the model computes. */
+  readonly changes_numerics: readonly string[];
+  /** What a reader of the numbers must know. */
+  readonly flags: readonly string[];
   /** All of this configuration; `performance` and `fitness` are their means, the rest is of the first. */
   readonly measurements: readonly {
     readonly trial_id: number;
@@ -66,7 +75,11 @@ export interface Summary {
   readonly error: ErrorRecord | null;
 }
 
-function trialSummary(candidate: Candidate): TrialSummary {
+function trialSummary(
+  candidate: Candidate,
+  baseline: Candidate | undefined,
+  numerics: readonly string[],
+): TrialSummary {
   const { record, measurements } = candidate;
   const { verdict } = record;
   return {
@@ -77,6 +90,12 @@ function trialSummary(candidate: Candidate): TrialSummary {
     fitness: candidate.fitness,
     terms: verdict.terms,
     feasible: candidate.violations.length === 0,
+    effects: verdict.effects ?? null,
+    goodput: verdict.goodput ?? null,
+    changes_numerics: numerics.filter(
+      (name) => baseline !== undefined && baseline.record.params[name] !== record.params[name],
+    ),
+    flags: verdict.flags,
     measurements: measurements.map(({ trial_id, group_id, verdict: one }) => ({
       trial_id,
       group_id,
@@ -157,15 +176,20 @@ export interface Ending {
 
 type Choices = Pick<Summary, 'baseline' | 'best' | 'closest'>;
 
-function choices(told: readonly TrialRecord[], slos: FitnessSettings | undefined): Choices {
+function choices(
+  told: readonly TrialRecord[],
+  slos: FitnessSettings | undefined,
+  numerics: readonly string[],
+): Choices {
   if (slos === undefined) return { baseline: null, best: null, closest: null };
   const baseline = candidates(told, slos).find(({ record }) => record.trial_id === 0);
   const best = bestOf(told, slos);
   const near = best === undefined ? closestOf(told, slos) : undefined;
+  const of = (candidate: Candidate): TrialSummary => trialSummary(candidate, baseline, numerics);
   return {
-    baseline: baseline === undefined ? null : trialSummary(baseline),
-    best: best === undefined ? null : trialSummary(best),
-    closest: near === undefined ? null : { ...trialSummary(near), violations: near.violations },
+    baseline: baseline === undefined ? null : of(baseline),
+    best: best === undefined ? null : of(best),
+    closest: near === undefined ? null : { ...of(near), violations: near.violations },
   };
 }
 
@@ -175,27 +199,33 @@ function ratio({ baseline, best }: Choices): number | null {
   return from === 0 || to === undefined || to === null ? null : to / from;
 }
 
+/** Of a run that came to nothing before it began. */
+const noRun = {
+  ...{ run_id: '', engine: '', benchmark: '', seed: 0 },
+  ...{ at: undefined, slos: undefined, changes_numerics: undefined },
+};
+
 /** The state of a run as a fold over its journal. */
 export function summarize(
   entries: readonly JournalEntry[],
   ending: Ending,
   artifacts: Summary['artifacts'],
 ): Summary {
-  const run = ofType(entries, 'run-started')[0];
+  const run = ofType(entries, 'run-started')[0] ?? noRun;
   const told = ofType(entries, 'told').map(({ record }) => record);
   const active = activeSeconds(entries, told);
   const groups = groupSummaries(entries, told, active);
   const busy = groups.reduce((sum, group) => sum + group.busy_s, 0);
-  const chosen = choices(told, run?.slos);
-  const startedAt = run?.at ?? ending.at;
+  const chosen = choices(told, run.slos, run.changes_numerics ?? []);
+  const startedAt = run.at ?? ending.at;
   return {
     schema: 1,
-    run_id: run?.run_id ?? '',
+    run_id: run.run_id,
     status: ending.status,
     exit_code: ending.exitCode,
-    engine: run?.engine ?? '',
-    benchmark: run?.benchmark ?? '',
-    seed: run?.seed ?? 0,
+    engine: run.engine,
+    benchmark: run.benchmark,
+    seed: run.seed,
     started_at: startedAt,
     finished_at: ending.at,
     duration_s: seconds(startedAt, ending.at),

@@ -107,6 +107,33 @@ function parameters(summary: Summary): string[] {
   });
 }
 
+/** What a reader of the answer must know beside its numbers. */
+function cautions({ best, closest }: Summary): string[] {
+  const shown = best ?? closest;
+  if (shown === null) return [];
+  const adjusted = Object.entries(shown.effects ?? {}).flatMap(([name, effect]) =>
+    effect.kind === 'adjusted'
+      ? [
+          `${name}: asked for ${valueCell(shown.params[name])}, the service ran with ${valueCell(effect.effective)}`,
+        ]
+      : [],
+  );
+  const untold = Object.entries(shown.effects ?? {}).filter(
+    ([name, { kind }]) => kind === 'unknown' && !/CONCURRENCY|REQUESTRATE/.test(name),
+  );
+  const names = untold.map(([name]) => name).join(', ');
+  return [
+    ...adjusted,
+    ...(untold.length === 0 ? [] : [`${names}: the service does not tell what it ran with`]),
+    ...(shown.changes_numerics.length === 0
+      ? []
+      : [
+          `${shown.changes_numerics.join(', ')}: changes what the model computes; check the quality of its answers`,
+        ]),
+    ...shown.flags.filter((flag) => flag !== 'simulated'),
+  ].map((text) => `Note: ${text}.`);
+}
+
 function headline(summary: Summary): string {
   const ratio = summary.improvement.generate_speed_ratio;
   const { best, closest } = summary;
@@ -148,6 +175,7 @@ export function answerText(
     ...(summary.best === null && summary.closest === null
       ? []
       : [...comparison(summary, settings), '', ...parameters(summary), '']),
+    ...cautions(summary),
     tally(summary),
     ...(launch === undefined
       ? []

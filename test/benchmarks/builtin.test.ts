@@ -17,6 +17,9 @@ import { builtinConfig } from '../../src/benchmarks/builtin/config.ts';
 const benchmark = new BuiltinBenchmark();
 afterAll(async () => benchmark[Symbol.asyncDispose]());
 
+/** POSTs that were no requests for tokens. */
+const resets: string[] = [];
+
 async function measure(
   listener: RequestListener,
   table: object = {},
@@ -26,7 +29,9 @@ async function measure(
 ) {
   let reads = 0;
   const server = createServer((request, response) => {
-    if (request.method === 'POST') return listener(request, response);
+    if (request.method === 'POST' && request.url?.startsWith('/v1/') === true)
+      return listener(request, response);
+    if (request.method === 'POST') resets.push(request.url ?? '');
     response.statusCode = metrics === undefined || request.url !== '/metrics' ? 404 : 200;
     return response.end(metrics?.(reads++) ?? 'no such path');
   }).listen(0, '127.0.0.1');
@@ -117,6 +122,41 @@ describe('the built-in load generator', () => {
     const seen: string[] = [];
     await measure(stream({ seen }), { num_warmups: 5 });
     expect(new Set(seen.map((prompt) => prompt.split(' ')[0])).size).toBe(25);
+  });
+
+  test('caches are emptied before a measurement, unless that is not wanted', async () => {
+    resets.length = 0;
+    await measure(stream(), { reset_cache: false });
+    expect(resets).toEqual([]);
+    await measure(stream());
+    expect(resets).toEqual(['/reset_prefix_cache', '/flush_cache']);
+  });
+
+  test('a conversation goes on with what was said, turn by turn', async () => {
+    const seen: string[] = [];
+    const { raw, performance, goodput } = await measure(stream({ seen }), {
+      turns: 3,
+      num_prompts: 4,
+      goodput: 'ttft:10000 e2el:20000',
+    });
+    expect(seen).toHaveLength(12);
+    const [first, ...later] = [...seen].sort((a, b) => a.length - b.length);
+    expect(later.filter((prompt) => prompt.startsWith(first!))).toHaveLength(2);
+    expect(JSON.parse(raw[0]!.content)).toMatchObject({ completed: 12, failed: 0 });
+    expect(performance.success_rate).toBe(1);
+    expect(goodput).toBeCloseTo(performance.throughput!, 6);
+  });
+
+  test('a limit that no request keeps makes no goodput; one that is no limit is refused', async () => {
+    const { goodput } = await measure(stream(), { goodput: 'ttft:0.000001' });
+    expect(goodput).toBe(0);
+    await using benchmark = new BuiltinBenchmark();
+    expect(() => benchmark.check(builtinConfig.parse({ goodput: 'ttft' }))).toThrow(/no limit of a request/);
+  });
+
+  test('a percentile may be scored in place of the mean', async () => {
+    const { performance, percentiles } = await measure(stream(), { time_to_first_token: 'p99' });
+    expect(performance.time_to_first_token! * 1000).toBeCloseTo(percentiles.ttft_ms!.p99!, 9);
   });
 
   test('fields of the search replace rate and concurrency', async () => {

@@ -7,24 +7,20 @@ import type { Benchmark, BenchmarkContext, BenchmarkResult, BenchmarkTarget } fr
 import type { BuiltinConfig } from './config.ts';
 import { UnusableTarget, type LoadJob, type LoadResult } from './load.ts';
 import { summarizeLoad, together } from './metrics.ts';
+import { appliedLoad, sampled } from '../tool.ts';
+import { parseGoodput } from './goodput.ts';
 import { makePrompts } from './prompts.ts';
-import { metricsBetween, readMetrics } from './server-metrics.ts';
+import { metricsBetween, readMetrics, resetCaches } from './server-metrics.ts';
 import { LoadThreads } from './threads.ts';
-
-function numberOf(params: ServingParams, ...names: string[]): number | undefined {
-  const value = names.map((name) => params[name]).find((one) => one !== undefined);
-  return value === undefined ? undefined : Number(value);
-}
 
 /** Fields of the search replace the load of the table. */
 function applied(config: BuiltinConfig, params: ServingParams): BuiltinConfig {
-  const rate = numberOf(params, 'REQUESTRATE');
-  const concurrency = numberOf(params, 'CONCURRENCY', 'MAXCONCURRENCY');
+  const { concurrency, requestRate } = appliedLoad(params);
+  const isSearched = params['REQUESTRATE'] !== undefined;
   return {
     ...config,
-    request_rate: rate === undefined ? config.request_rate : rate > 0 ? rate : Infinity,
-    max_concurrency:
-      concurrency === undefined ? config.max_concurrency : Math.max(1, Math.round(concurrency)),
+    request_rate: isSearched ? (requestRate ?? Infinity) : config.request_rate,
+    max_concurrency: concurrency ?? config.max_concurrency,
   };
 }
 
@@ -92,6 +88,7 @@ export class BuiltinBenchmark implements Benchmark<BuiltinConfig> {
   readonly #threads = new LoadThreads();
 
   check(config: BuiltinConfig): void {
+    parseGoodput(config.goodput);
     makePrompts(config, 1, createRng(0));
   }
 
@@ -101,7 +98,8 @@ export class BuiltinBenchmark implements Benchmark<BuiltinConfig> {
     params: ServingParams,
     context: BenchmarkContext,
   ): Promise<BenchmarkResult> {
-    const load = applied(config, params);
+    const applying = { ...config, num_prompts: sampled(config.num_prompts, context) };
+    const load = applied(applying, params);
     const rng = createRng(context.seed).fork(`${context.runId}/${context.trialId}/${context.attempt}`);
     const job: LoadJob = {
       baseUrl: target.baseUrl,
@@ -121,7 +119,10 @@ export class BuiltinBenchmark implements Benchmark<BuiltinConfig> {
     try {
       results = await this.#threads.run(
         jobsOf(job, threadCount(load)),
-        async () => void (before = await readMetrics(target.baseUrl, signal)),
+        async () => {
+          if (load.reset_cache) await resetCaches(target.baseUrl, signal);
+          before = await readMetrics(target.baseUrl, signal);
+        },
         signal,
       );
     } catch (error) {

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { Workload } from '../../config/validate.ts';
+import { statistic } from '../statistics.ts';
 import { boolean, integer, number, oneOf, seconds, text } from '../../config/schema-types.ts';
 
 const length = (): z.ZodType<number | { mean: number; std: number; min: number; max: number }> =>
@@ -27,6 +28,14 @@ export const builtinConfig = z.strictObject({
   dataset_path: text().default(''),
   timeout: seconds().default(600),
   ignore_eos: boolean().default(true),
+  /** Requests of one conversation, each with all that was said before; the chat endpoint only makes sense of them. */
+  turns: integer({ atLeast: 1, atMost: 100 }).default(1),
+  /** Limits of one request, ms, such as "ttft:200 tpot:50 e2el:3000": how many keep them is the goodput. */
+  goodput: text().default(''),
+  /** Empties prefix caches before the measurement, where the engine can. */
+  reset_cache: boolean().default(true),
+  time_to_first_token: statistic(),
+  time_per_output_token: statistic(),
   /** 0: as many as the concurrency needs and the machine has. */
   threads: integer({ atLeast: 0, atMost: 64 }).default(0),
 });

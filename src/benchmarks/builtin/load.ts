@@ -21,7 +21,7 @@ export interface LoadJob {
 
 export interface LoadResult {
   readonly model: string;
-  /** One a prompt, in order. */
+  /** One a request, in the order of the prompts and their turns. */
   readonly outcomes: readonly RequestOutcome[];
   /** In ms since 1970, to the fraction: threads have the same. */
   readonly beganMs: number;
@@ -73,10 +73,10 @@ async function runAll(
   prompts: readonly Prompt[],
   concurrency: number,
   due: readonly number[],
-  one: (prompt: Prompt, due: number) => Promise<RequestOutcome>,
+  one: (prompt: Prompt, due: number) => Promise<RequestOutcome[]>,
   { signal, began }: { readonly signal: AbortSignal; readonly began: number },
 ): Promise<{ outcomes: RequestOutcome[]; peak: number }> {
-  const outcomes = new Array<RequestOutcome>(prompts.length);
+  const outcomes = new Array<RequestOutcome[]>(prompts.length);
   let next = 0;
   let active = 0;
   let peak = 0;
@@ -96,7 +96,28 @@ async function runAll(
     }
   };
   await Promise.all(Array.from({ length: Math.min(concurrency, prompts.length) }, lane));
-  return { outcomes, peak };
+  return { outcomes: outcomes.flat(), peak };
+}
+
+/** Turn by turn: a turn whose predecessor failed is not asked, and counts as failed. */
+async function converse(
+  endpoint: Endpoint,
+  { text, maxTokens, more }: Prompt,
+  due: number,
+  signal: AbortSignal,
+): Promise<RequestOutcome[]> {
+  const outcomes: RequestOutcome[] = [];
+  const said = [text];
+  for (const next of [...more, undefined]) {
+    const dueAt = outcomes.length === 0 ? due : performance.now();
+    const { outcome, text: answer } = await completion(endpoint, { said, maxTokens }, dueAt, signal);
+    outcomes.push(outcome);
+    if (!outcome.ok) break;
+    if (next !== undefined) said.push(answer, next);
+  }
+  const last = outcomes.at(-1);
+  while (last?.ok === false && outcomes.length <= more.length) outcomes.push(last);
+  return outcomes;
 }
 
 const sampleMs = 5;
@@ -130,8 +151,8 @@ export async function generateLoad(
     const model = job.model ?? (await firstModel(pool, basePath, both));
     const path = `${basePath}/v1/${job.endpoint === 'chat' ? 'chat/completions' : 'completions'}`;
     const endpoint: Endpoint = { pool, path, model, chat: job.endpoint === 'chat', ignoreEos: job.ignoreEos };
-    const one = async (prompt: Prompt, due: number): Promise<RequestOutcome> =>
-      completion(endpoint, prompt, due, both);
+    const one = async (prompt: Prompt, due: number): Promise<RequestOutcome[]> =>
+      converse(endpoint, prompt, due, both);
     await openConnections(pool, `${basePath}/v1/models`, job.maxConcurrency, both);
     const now = { signal: both, began: performance.now() };
     await runAll(job.warmups, job.maxConcurrency, [], one, now);

@@ -1,6 +1,8 @@
 import { distribution, percentilesOf, type Distribution } from '../../core/fitness/percentiles.ts';
 import type { BenchmarkResult, LatencyName } from '../../parallel/ports.ts';
+import { scoredLatency } from '../statistics.ts';
 import type { BuiltinConfig } from './config.ts';
+import { keeping, parseGoodput, tpotOf } from './goodput.ts';
 import type { LoadJob, LoadResult } from './load.ts';
 import type { RequestOutcome } from './request.ts';
 import type { ServerMetrics } from './server-metrics.ts';
@@ -11,15 +13,10 @@ const distortedAboveMs = 20;
 type Completed = Extract<RequestOutcome, { ok: true }>;
 type Failed = Extract<RequestOutcome, { ok: false }>;
 
-/** TPOT of a request: the time after its first token, over the tokens after the first. */
-function tpot({ e2elMs, ttftMs, outputTokens }: Completed): number[] {
-  return outputTokens > 1 ? [(e2elMs - ttftMs) / (outputTokens - 1)] : [];
-}
-
 function latencies(completed: readonly Completed[]): Partial<Record<LatencyName, Distribution>> {
   const all: [LatencyName, Distribution | undefined][] = [
     ['ttft_ms', distribution(completed.map(({ ttftMs }) => ttftMs))],
-    ['tpot_ms', distribution(completed.flatMap(tpot))],
+    ['tpot_ms', distribution(completed.flatMap((one) => tpotOf(one) ?? []))],
     ['itl_ms', distribution(completed.flatMap(({ itlsMs }) => [...itlsMs]))],
     ['e2el_ms', distribution(completed.map(({ e2elMs }) => e2elMs))],
   ];
@@ -49,12 +46,18 @@ export function together(results: readonly LoadResult[]): LoadResult {
 }
 
 /** What a reader of the numbers must know. */
-function flagsOf(completed: readonly Completed[], { loopDelayP99Ms }: LoadResult): string[] {
+function flagsOf(
+  completed: readonly Completed[],
+  { loopDelayP99Ms }: LoadResult,
+  { prefix_cache_hit_ratio: hits = 0, preemptions = 0 }: ServerMetrics,
+): string[] {
   const late = loopDelayP99Ms > distortedAboveMs;
   return [
     ...(completed.some(({ estimated }) => estimated)
       ? ['tokens counted from events: no usage reported']
       : []),
+    ...(hits > 0.05 ? [`prefix cache hits: ${(100 * hits).toFixed(0)} %`] : []),
+    ...(preemptions > 0 ? [`preemptions: ${preemptions}`] : []),
     ...(late ? [`distorted: the generator was ${loopDelayP99Ms.toFixed(0)} ms late (p99)`] : []),
   ];
 }
@@ -79,6 +82,12 @@ export function summarizeLoad(
   const outputTokens = sum(completed.map((one) => one.outputTokens));
   const inputTokens = sum(completed.map((one) => one.inputTokens));
   const stats = latencies(completed);
+  const limits = parseGoodput(config.goodput);
+  const goodput = Object.keys(limits).length === 0 ? null : keeping(completed, limits) / duration;
+  const asked = job.prompts.length * config.turns;
+  const percentiles = Object.fromEntries(
+    Object.entries(stats).map(([name, one]) => [name, percentilesOf(one)]),
+  );
   const document = {
     date: about.date,
     endpoint_type: job.endpoint === 'chat' ? 'openai-chat' : 'openai',
@@ -95,7 +104,7 @@ export function summarizeLoad(
     total_input_tokens: inputTokens,
     total_output_tokens: outputTokens,
     request_throughput: completed.length / duration,
-    request_goodput: null,
+    request_goodput: goodput,
     output_throughput: outputTokens / duration,
     total_token_throughput: (inputTokens + outputTokens) / duration,
     max_concurrent_requests: load.peakConcurrency,
@@ -107,15 +116,15 @@ export function summarizeLoad(
   return {
     performance: {
       generate_speed: document.output_throughput,
-      time_to_first_token: stats.ttft_ms === undefined ? null : stats.ttft_ms.mean / 1000,
-      time_per_output_token: stats.tpot_ms === undefined ? null : stats.tpot_ms.mean / 1000,
-      success_rate: completed.length / job.prompts.length,
+      time_to_first_token: scoredLatency(percentiles, 'ttft_ms', config.time_to_first_token),
+      time_per_output_token: scoredLatency(percentiles, 'tpot_ms', config.time_per_output_token),
+      success_rate: completed.length / asked,
       throughput: document.request_throughput,
     },
-    percentiles: Object.fromEntries(Object.entries(stats).map(([name, one]) => [name, percentilesOf(one)])),
-    goodput: null,
+    percentiles,
+    goodput,
     numPrompts: job.prompts.length,
     raw: [{ name: 'benchmark.json', content: `${JSON.stringify(document, null, 2)}\n` }],
-    flags: flagsOf(completed, load),
+    flags: flagsOf(completed, load, about.server),
   };
 }

@@ -9,6 +9,8 @@ export interface Prompt {
   readonly text: string;
   /** Output tokens to ask for. */
   readonly maxTokens: number;
+  /** What is asked after the answers, turn by turn. */
+  readonly more: readonly string[];
 }
 
 /** Words of about one token each in the usual vocabularies. */
@@ -112,12 +114,18 @@ function fromEntry(entry: DatasetEntry): { text: string; tokens: number | undefi
   return { text: question.value, tokens: Math.max(4, answer.value.split(/\s+/).length) };
 }
 
+/** Questions after the first; as long as that one. */
+function followUps({ turns, input_len }: BuiltinConfig, rng: Rng): string[] {
+  return Array.from({ length: turns - 1 }, () => synthetic(draw(input_len, rng), rng));
+}
+
 /** `count` prompts that are the same for the same generator. @throws ConfigurationError for an unusable dataset */
 export function makePrompts(config: BuiltinConfig, count: number, rng: Rng): Prompt[] {
   if (config.dataset_path === '') {
     return Array.from({ length: count }, (_, index) => {
       const text = salted(index, rng, synthetic(draw(config.input_len, rng), rng));
-      return { text, maxTokens: draw(config.output_len, rng) };
+      const maxTokens = draw(config.output_len, rng);
+      return { text, maxTokens, more: followUps(config, rng) };
     });
   }
   const entries = readDataset(config.dataset_path)
@@ -126,6 +134,8 @@ export function makePrompts(config: BuiltinConfig, count: number, rng: Rng): Pro
   if (entries.length === 0) throw datasetError(config.dataset_path, 'it has no prompts');
   return Array.from({ length: count }, (_, index) => {
     const entry = entries[Math.floor(rng.next() * entries.length)] as (typeof entries)[number];
-    return { text: salted(index, rng, entry.text), maxTokens: entry.tokens ?? draw(config.output_len, rng) };
+    const text = salted(index, rng, entry.text);
+    const maxTokens = entry.tokens ?? draw(config.output_len, rng);
+    return { text, maxTokens, more: followUps(config, rng) };
   });
 }

@@ -1,6 +1,5 @@
 import { createParser } from 'eventsource-parser';
 import type { Dispatcher, Pool } from 'undici';
-import type { Prompt } from './prompts.ts';
 
 export interface Endpoint {
   readonly pool: Pool;
@@ -8,6 +7,18 @@ export interface Endpoint {
   readonly model: string;
   readonly chat: boolean;
   readonly ignoreEos: boolean;
+}
+
+/** What was said so far, the user first, and how long the answer may be. */
+export interface Ask {
+  readonly said: readonly string[];
+  readonly maxTokens: number;
+}
+
+/** The outcome, and the answer for whoever goes on with it. */
+export interface Answered {
+  readonly outcome: RequestOutcome;
+  readonly text: string;
 }
 
 export type FailureKind = 'refused' | 'timeout' | 'http' | 'error' | 'empty' | 'truncated';
@@ -67,6 +78,7 @@ class TokenStream {
   #done = false;
   #usage: StreamEvent['usage'];
   #error: string | undefined;
+  readonly #text: string[] = [];
 
   constructor(due: number) {
     this.#due = due;
@@ -89,7 +101,14 @@ class TokenStream {
     const choice = event.choices?.[0];
     if (choice === undefined) return;
     if (typeof choice.finish_reason === 'string') this.#done = true;
-    if (textOf(choice) !== '') this.#token(now);
+    const text = textOf(choice);
+    if (text === '') return;
+    this.#text.push(text);
+    this.#token(now);
+  }
+
+  get text(): string {
+    return this.#text.join('');
   }
 
   #token(now: number): void {
@@ -116,11 +135,18 @@ class TokenStream {
   }
 }
 
-function body(endpoint: Endpoint, prompt: Prompt): string {
+/** In turns of the user and the assistant; a completion sees one text. */
+function conversation(endpoint: Endpoint, said: readonly string[]): object {
+  if (!endpoint.chat) return { prompt: said.join('\n') };
+  const role = (index: number): string => (index % 2 === 0 ? 'user' : 'assistant');
+  return { messages: said.map((content, index) => ({ role: role(index), content })) };
+}
+
+function body(endpoint: Endpoint, ask: Ask): string {
   return JSON.stringify({
     model: endpoint.model,
-    ...(endpoint.chat ? { messages: [{ role: 'user', content: prompt.text }] } : { prompt: prompt.text }),
-    max_tokens: prompt.maxTokens,
+    ...conversation(endpoint, ask.said),
+    max_tokens: ask.maxTokens,
     temperature: 0,
     stream: true,
     stream_options: { include_usage: true },
@@ -139,10 +165,10 @@ function failure(error: Error & { code?: string }, signal: AbortSignal): Request
 
 async function attempt(
   endpoint: Endpoint,
-  prompt: Prompt,
+  ask: Ask,
   due: number,
   signal: AbortSignal,
-): Promise<{ outcome: RequestOutcome; answered: boolean }> {
+): Promise<Answered & { answered: boolean }> {
   return new Promise((resolve) => {
     const stream = new TokenStream(due);
     let status = 0;
@@ -153,7 +179,7 @@ async function attempt(
     const onAbort = new Set<() => void>();
     const settle = (outcome: RequestOutcome): void => {
       for (const off of onAbort) off();
-      resolve({ outcome, answered: status !== 0 });
+      resolve({ outcome, text: stream.text, answered: status !== 0 });
     };
     const handler: Dispatcher.DispatchHandler = {
       onRequestStart(controller) {
@@ -181,7 +207,7 @@ async function attempt(
     };
     const headers = { 'content-type': 'application/json', accept: 'text/event-stream' };
     endpoint.pool.dispatch(
-      { path: endpoint.path, method: 'POST', headers, body: body(endpoint, prompt) },
+      { path: endpoint.path, method: 'POST', headers, body: body(endpoint, ask) },
       handler,
     );
   });
@@ -190,12 +216,12 @@ async function attempt(
 /** One streamed completion. A kept-alive socket that the server had already closed gets a second try. */
 export async function completion(
   endpoint: Endpoint,
-  prompt: Prompt,
+  ask: Ask,
   due: number,
   signal: AbortSignal,
-): Promise<RequestOutcome> {
-  if (signal.aborted) return failure(new Error('cut off'), signal);
-  const first = await attempt(endpoint, prompt, due, signal);
+): Promise<Answered> {
+  if (signal.aborted) return { outcome: failure(new Error('cut off'), signal), text: '' };
+  const first = await attempt(endpoint, ask, due, signal);
   const stale = !first.answered && !first.outcome.ok && first.outcome.kind === 'error';
-  return stale ? (await attempt(endpoint, prompt, due, signal)).outcome : first.outcome;
+  return stale ? attempt(endpoint, ask, due, signal) : first;
 }

@@ -39,6 +39,23 @@ export async function readMetrics(baseUrl: string, signal: AbortSignal): Promise
   }
 }
 
+/** Paths by which engines empty their prefix caches; what they do not have they refuse. */
+const resets = ['/reset_prefix_cache', '/flush_cache'];
+
+/** So that no measurement finds the prompts of an earlier one in a cache. */
+export async function resetCaches(baseUrl: string, signal: AbortSignal): Promise<void> {
+  const origin = baseUrl.replace(/\/(v1\/?)?$/, '');
+  for (const path of resets) {
+    try {
+      const bounded = AbortSignal.any([signal, AbortSignal.timeout(patience)]);
+      const { body } = await request(`${origin}${path}`, { method: 'POST', signal: bounded });
+      await body.dump();
+    } catch {
+      signal.throwIfAborted();
+    }
+  }
+}
+
 /** What happened in between. */
 export function metricsBetween(before: Sample | undefined, after: Sample | undefined): ServerMetrics {
   if (before === undefined || after === undefined) return {};

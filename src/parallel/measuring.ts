@@ -1,0 +1,195 @@
+import { childController, deadline } from '../base/cancellation.ts';
+import type { Clock } from '../base/clock.ts';
+import { FitnessCalculationError, IPCTimeoutError, ModelEvalStateError } from '../base/errors.ts';
+import type { EventSink } from '../base/events.ts';
+import { ms, toSeconds, type GroupId, type Ms, type TrialId } from '../base/units.ts';
+import { fitness, type FitnessSettings } from '../core/fitness/fitness.ts';
+import { violations } from '../core/fitness/slo.ts';
+import type { Suggestion } from '../core/pso/optimizer.ts';
+import type { Field, ServingParams } from '../core/space/field.ts';
+import { secondStageRate } from '../core/tuning/load-fields.ts';
+import { blamedByWords } from './benchmark-words.ts';
+import type {
+  Benchmark,
+  BenchmarkContext,
+  BenchmarkResult,
+  Engine,
+  HttpProbe,
+  LogPattern,
+  RawOutput,
+  RunStore,
+  ToolHost,
+} from './ports.ts';
+import type { Verdict } from './records.ts';
+import type { SpeedTarget } from './speed-target.ts';
+import type { RunningService } from './running-service.ts';
+import type { ServiceGroup } from './service-group.ts';
+
+export interface EvaluationDependencies {
+  readonly engine: Engine;
+  readonly engineConfig: unknown;
+  readonly http: HttpProbe;
+  /** Where load tools run on the controller. */
+  controller(trial: {
+    readonly trialId: TrialId;
+    readonly groupId: GroupId;
+    readonly attempt: number;
+  }): Promise<ToolHost>;
+  readonly benchmark: Benchmark;
+  readonly benchmarkConfig: unknown;
+  readonly fitness: FitnessSettings;
+  readonly clock: Clock;
+  readonly events: EventSink;
+  readonly store: RunStore;
+  readonly seed: number;
+  /** At most so many prompts, while the swarm searches. */
+  readonly sampleSize: number | undefined;
+  /** Of one benchmark; the start has its own limits. */
+  readonly evaluationTimeout: Ms;
+  /** Where the throughput to aim at follows from the present configuration. */
+  readonly speedTarget: SpeedTarget | undefined;
+  /** Search with as much load as possible first, then at a rate that was seen to be possible. */
+  readonly twoStage: { readonly rate: Field | undefined } | undefined;
+  /** What the user knows of the words of the load tool. */
+  readonly benchmarkPatterns: readonly LogPattern[];
+  /** How often the benchmark is repeated on the same service when the load tool itself fails. */
+  readonly benchmarkRetries: number;
+}
+
+export interface Measurement {
+  readonly verdict: Extract<Verdict, { kind: 'scored' }>;
+  readonly numPrompts: number;
+  /** Where measuring chose a load of its own. */
+  readonly params?: ServingParams;
+}
+
+/** Trials whose numbers only have to be good enough to go on; the others are what an answer is made of. */
+const searches: readonly Suggestion['origin'][] = ['preset', 'initial', 'swarm', 'jitter', 'random'];
+
+/** A dying service looks like a failing benchmark at first: its own word has this long to arrive. */
+const lastWord = ms(500);
+
+interface Job {
+  readonly group: ServiceGroup;
+  readonly service: RunningService;
+  readonly suggestion: Suggestion;
+  readonly attempt: number;
+  readonly signal: AbortSignal;
+}
+
+/** Loads a running service and scores what comes of it. */
+export class Measuring {
+  readonly #deps: EvaluationDependencies;
+
+  constructor(dependencies: EvaluationDependencies) {
+    this.#deps = dependencies;
+  }
+
+  /** Again on the same service where the load tool itself failed. @throws whose fault it is that nothing was measured */
+  async run({ group, service, suggestion, attempt, signal }: Job): Promise<Measurement> {
+    for (let repeat = 0; ; repeat++) {
+      try {
+        return await this.#stages({ group, service, suggestion, attempt: attempt * 100 + repeat, signal });
+      } catch (error) {
+        signal.throwIfAborted();
+        await this.#preferLastWord(service, signal);
+        await service.stillAnswers(signal);
+        const again = error instanceof ModelEvalStateError && error.blame === 'benchmark';
+        if (!again || repeat >= this.#deps.benchmarkRetries) throw error;
+      }
+    }
+  }
+
+  /** One benchmark, or two on the same service: the second at a rate that the first one got through. */
+  async #stages(job: Job): Promise<Measurement> {
+    const { suggestion } = job;
+    const rate = this.#deps.twoStage?.rate;
+    if (rate === undefined || !searches.includes(suggestion.origin)) {
+      return this.#measure(job);
+    }
+    const unlimited = Object.fromEntries(
+      Object.entries(suggestion.params).filter(([name]) => name !== rate.name),
+    );
+    const first = await this.#measure({ ...job, suggestion: { ...suggestion, params: unlimited } });
+    const { throughput } = first.verdict.performance;
+    if (throughput === null) {
+      throw new FitnessCalculationError('the benchmark reported no throughput', undefined, {
+        remedy: 'Switch two_stage off, or use a benchmark that measures requests/s.',
+      });
+    }
+    const params = { ...suggestion.params, [rate.name]: secondStageRate(rate, throughput) };
+    const second = await this.#measure({
+      ...job,
+      suggestion: { ...suggestion, params },
+      attempt: job.attempt + 50,
+    });
+    return { ...second, params };
+  }
+
+  /** @throws the reason of the service where it is what really failed */
+  async #preferLastWord(service: RunningService, signal: AbortSignal): Promise<void> {
+    const { clock } = this.#deps;
+    for (let waited = 0; waited < lastWord && !service.failed.aborted; waited += 50) {
+      await clock.sleep(ms(50), signal);
+    }
+    if (service.failed.aborted) throw service.failed.reason;
+  }
+
+  async #measure({ group, service, suggestion, attempt, signal }: Job): Promise<Measurement> {
+    const { benchmark, benchmarkConfig, clock, events, store, seed, evaluationTimeout: timeout } = this.#deps;
+    const { trialId, params, origin } = suggestion;
+    const { sampleSize } = this.#deps;
+    const expired = (): Error =>
+      new IPCTimeoutError('benchmark', toSeconds(timeout), {
+        blame: 'params',
+        remedy: 'This configuration is too slow for the load, or evaluation_timeout is too short for it.',
+      });
+    using child = childController(signal, service.failed);
+    using bounded = deadline(clock, timeout, expired, child.signal);
+    const trial = { trialId, groupId: group.id, attempt };
+    const context: BenchmarkContext = {
+      ...{ ...trial, clock, events, runId: store.runId, seed, timeout, signal: bounded.signal },
+      sampleSize: searches.includes(origin) ? sampleSize : undefined,
+      toolHost: async (where) =>
+        where === 'master' ? group.toolHost(trialId, attempt) : this.#deps.controller(trial),
+      keep: async ({ name, content }: RawOutput) => store.keep(trialId, name, content),
+    };
+    let result: BenchmarkResult;
+    try {
+      result = await benchmark.run(benchmarkConfig, service.target, params, context);
+    } catch (error) {
+      bounded.signal.throwIfAborted();
+      throw blamedByWords(error, this.#deps.benchmarkPatterns);
+    }
+    for (const output of result.raw) await context.keep(output);
+    return await this.#score(result, origin, signal);
+  }
+
+  async #score(
+    result: BenchmarkResult,
+    origin: Suggestion['origin'],
+    signal: AbortSignal,
+  ): Promise<Measurement> {
+    const { speedTarget } = this.#deps;
+    const own =
+      origin === 'current'
+        ? speedTarget?.of(result.performance.generate_speed)
+        : speedTarget?.settings(signal);
+    const settings = (await own) ?? this.#deps.fitness;
+    const { performance, percentiles, goodput, flags, numPrompts } = result;
+    const { fitness: cost, terms } = fitness(performance, settings);
+    return {
+      numPrompts,
+      verdict: {
+        kind: 'scored',
+        fitness: cost,
+        terms,
+        performance,
+        percentiles,
+        ...(goodput === null ? {} : { goodput }),
+        violations: violations(performance, this.#deps.fitness),
+        flags,
+      },
+    };
+  }
+}
