@@ -1,9 +1,20 @@
 import { execFile } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { never } from '../src/base/cancellation.ts';
+import { trialId } from '../src/base/units.ts';
+import { commandConfig, parseCommand } from '../src/benchmarks/command/command.ts';
+import { registry } from '../src/compose.ts';
+import { resolveSettings } from '../src/config/settings.ts';
+import { parseToml } from '../src/config/sources.ts';
+import { engineNamed } from '../src/engines/index.ts';
+import { ownBenchmark, ownEngine } from '../src/own.ts';
+import { topologyOf } from '../src/parallel/topology.ts';
 import { startCluster, type EmulatedCluster } from '../src/emulator/cluster.ts';
 
 const root = resolve(import.meta.dirname, '..');
@@ -69,6 +80,100 @@ describe('the documentation', () => {
     expect(stderr).toBe('');
     expect(stdout).not.toBe('');
     expect(stdout).not.toMatch(/^false$/m);
+  });
+
+  const configs = pages.flatMap((page) =>
+    [...read(page).matchAll(/```toml\n([\s\S]*?)```/g)].map(([, text = ''], index) => ({
+      page,
+      index,
+      text,
+    })),
+  );
+
+  test('has configurations', () => {
+    expect(configs.length).toBeGreaterThanOrEqual(15);
+  });
+
+  test.each(configs)('configuration $index of $page is taken as it is', ({ text }) => {
+    const given = parseToml('page', text);
+    const tunes =
+      given['engine'] !== undefined || registry.engines.some(({ name }) => given[name] !== undefined);
+    const values = { ...(tunes ? {} : { engine: 'emulator' }), ...given };
+    const settings = resolveSettings({ document: { values, origin: {}, files: [] }, flags: {} }, registry);
+    expect(settings.space.dimensions).toBeGreaterThan(0);
+    const [group] = settings.parallel.service_groups;
+    const run = { runId: 'r', trialId: trialId(0), start: 0, sharesPaths: false };
+    const plan = engineNamed(settings.engine).plan(
+      settings.engineConfig,
+      settings.space.current,
+      topologyOf(group!, run),
+    );
+    expect(plan.stages.length).toBeGreaterThan(0);
+  });
+
+  const recordedOutputs = [
+    ['GuideLLM', 'guidellm.json'],
+    ['AIPerf', 'aiperf.json'],
+    ['genai-bench', 'genai-bench.json'],
+  ] as const;
+  test.each(recordedOutputs)('the mapping for %s reads what it wrote', (title, file) => {
+    const section = read('docs/benchmarks/command.md').split(`## ${title}\n`)[1] ?? '';
+    const table = parseToml('page', /```toml\n([\s\S]*?)```/.exec(section)?.[1] ?? '')['command'];
+    const recorded = { path: file, text: read(`test/fixtures/recorded/${file}`) };
+    const { performance, percentiles } = parseCommand(commandConfig.parse(table), recorded, 10);
+    expect(performance.success_rate).toBe(1);
+    expect(performance.generate_speed).toBeGreaterThan(1);
+    expect(performance.throughput).toBeGreaterThan(0.1);
+    const { time_to_first_token: ttft, time_per_output_token: tpot } = performance;
+    expect(ttft).toBeGreaterThan(0.01);
+    expect(ttft).toBeLessThan(5);
+    expect(tpot).toBeGreaterThan(0.001);
+    expect(tpot).toBeLessThan(0.2);
+    expect(percentiles.ttft_ms?.p99).toBeGreaterThan(ttft! * 900);
+  });
+
+  const moduleOf = (page: string, name: string): string => {
+    const file = join(directory, name);
+    writeFileSync(file, /```js\n([\s\S]*?)```/.exec(read(page))?.[1] ?? '');
+    return file;
+  };
+
+  test('the engine of the walk-through is one, and is planned', async () => {
+    const engine = await ownEngine(moduleOf('docs/own-engine.md', 'my-engine.mjs'));
+    const config = engine.config.parse({ model: 'm' });
+    const [group] = resolveSettings(
+      { document: { values: { engine: 'emulator' }, origin: {}, files: [] }, flags: {} },
+      registry,
+    ).parallel.service_groups;
+    const run = { runId: 'r', trialId: trialId(0), start: 0, sharesPaths: false };
+    const plan = engine.plan(config, { MAX_BATCH: 8 }, topologyOf(group!, run));
+    expect(plan.probe.url).toBe('http://127.0.0.1:9000/health');
+    expect(plan.stages[0]?.processes[0]?.command.argv).toContain('8');
+  });
+
+  test('the benchmark of the walk-through measures', async () => {
+    const kind = await ownBenchmark(moduleOf('docs/own-benchmark.md', 'my-load.mjs'));
+    const server = createServer((_request, response) => void response.end('{}')).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as { port: number };
+    const target = { baseUrl: `http://127.0.0.1:${port}`, model: undefined };
+    const benchmark = await kind.create();
+    const result = await benchmark.run(kind.config.parse({}), target, {}, { signal: never } as never);
+    server.close();
+    expect(result.performance.success_rate).toBe(1);
+  });
+
+  test.each([
+    ['export default 1', /no default export, or one that is no object/],
+    ['export default {}', /`name` must be a text.*`plan` must be a function.*`fieldsOf` must be a function/],
+    ["export default { name: 'vllm', plan() {}, fieldsOf() {} }", /the name vllm is taken/],
+    ["export default { name: 'x', plan() {}, fieldsOf() {}, config: 5 }", /`config` must be a zod schema/],
+    ['export default {', /cannot be loaded/],
+  ])('an engine that is none is explained: %s', async (code, message) => {
+    const file = join(directory, `wrong-${Math.abs(code.length * 31 + code.charCodeAt(15))}.mjs`);
+    writeFileSync(file, code);
+    await expect(ownEngine(file)).rejects.toThrow(message);
+    await expect(ownEngine(join(directory, 'absent.mjs'))).rejects.toThrow(/There is no file/);
   });
 
   test('every link leads somewhere', () => {

@@ -47,8 +47,11 @@ export function spaceOf(
     }
     return fields;
   };
-  const own = of(engine);
-  const fields = [...own, ...others.flatMap(of).filter(({ name }) => !own.some((one) => one.name === name))];
+  const mine = of(engine);
+  const fields = [
+    ...mine,
+    ...others.flatMap(of).filter(({ name }) => !mine.some((one) => one.name === name)),
+  ];
   if (fields.length === 0) {
     const { name } = engine.tool;
     problems.push({
@@ -60,7 +63,9 @@ export function spaceOf(
   if (problems.length > 0) throw new InvalidConfiguration(problems);
   const rules = rulesOf(engine.tool, engine.config, fields, top, shape);
   const space = createSearchSpace(fields, rules);
-  const broken = space.broken(space.current);
+  // What an engine says of it, it says itself when it is started.
+  const own = { ...rules, constraints: top.constraint };
+  const broken = createSearchSpace(fields, own).broken(space.current);
   if (broken !== undefined) {
     throw new ConfigurationError(
       `Your present configuration breaks the constraint ${broken}`,

@@ -139,7 +139,8 @@ export class ParticleDispatcher {
       await told(record);
       return record;
     }
-    const broken = this.#options.broken(suggestion.params);
+    // What runs today is measured, whatever is thought of it.
+    const broken = suggestion.origin === 'current' ? undefined : this.#options.broken(suggestion.params);
     if (broken !== undefined) {
       const record = this.#record(trial, refused(broken));
       await told(record);

@@ -1,4 +1,4 @@
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -97,5 +97,22 @@ describe('configuration', () => {
       '--',
       '--a_b',
     ]);
+  });
+
+  test('the configuration that the original ships loads without a complaint, for each of its engines', () => {
+    const vectors = readFileSync(join(import.meta.dirname, '../fixtures/parity/settings.json'), 'utf8');
+    const [{ result }] = (JSON.parse(vectors) as { cases: [{ result: Record<string, unknown> }] }).cases;
+    const own = ['ftol', 'simulator_output', 'communication', 'latency_model'];
+    const values = Object.fromEntries(Object.entries(result).filter(([key]) => !own.includes(key)));
+    for (const engine of [undefined, 'vllm', 'mindie'] as const) {
+      for (const benchmarkPolicy of [undefined, 'ais_bench', 'vllm_benchmark'] as const) {
+        const document = { values, origin: {}, files: [] };
+        const settings = resolveSettings({ document, flags: { engine, benchmarkPolicy } }, registry);
+        expect(settings.engine).toBe(engine ?? 'mindie');
+        expect(settings.space.dimensions).toBeGreaterThan(3);
+        const complaints = settings.notes.filter((note) => !note.startsWith('several engine tables'));
+        expect(complaints.every((note) => note.includes('accepted'))).toBe(true);
+      }
+    }
   });
 });

@@ -305,10 +305,9 @@ num_prompts = 10
       const conf = join(project.directory, 'mies/conf/config.json');
       const before = readFileSync(conf, 'utf8');
       mkdirSync(join(project.directory, 'mies/bin'));
-      const main = join(import.meta.dirname, '../support/stand-ins/main.mjs');
       writeFileSync(
         join(project.directory, 'mies/bin/mindieservice_daemon'),
-        `#!/bin/sh\nexec ${process.execPath} ${main} mindieservice_daemon\n`,
+        project.scriptOf('mindieservice_daemon'),
         { mode: 0o755 },
       );
       // One node: two would edit the same file of this machine.

@@ -56,8 +56,7 @@ export class EngineProject extends Project {
     mkdirSync(bin);
     const state = join(this.directory, 'state');
     for (const tool of tools.filter((one) => !without.includes(one))) {
-      const script = `#!/bin/sh\nexport STANDIN_STATE=${state} STANDIN_WITNESS=${this.#witnesses}\nexec ${process.execPath} ${standIns} ${tool} "$@"\n`;
-      writeFileSync(join(bin, tool), script, { mode: 0o755 });
+      writeFileSync(join(bin, tool), this.scriptOf(tool), { mode: 0o755 });
     }
     mkdirSync(state, { mode: 0o777 });
     chmodSync(state, 0o777);
@@ -89,6 +88,12 @@ ${Object.entries(variables)
   .join('\n')}
 `,
     );
+  }
+
+  /** A shell script that behaves like a tool. */
+  scriptOf(tool: string): string {
+    const variables = `STANDIN_STATE=${join(this.directory, 'state')} STANDIN_WITNESS=${this.#witnesses}`;
+    return `#!/bin/sh\nexport ${variables}\nexec ${process.execPath} ${standIns} ${tool} "$@"\n`;
   }
 
   override get args(): string[] {

@@ -10,8 +10,8 @@ const model = (key: string): string => `BackendConfig.ModelDeployConfig.ModelCon
 
 const at = (position: string, one: Field): Field => ({ ...one, config_position: position });
 
-const ratioOf = (name: string, position: string, min: number, max: number): Field => ({
-  ...field.float(name, min, max, 0),
+const ratioOf = (name: string, position: string, min: number, max: number, value = 0): Field => ({
+  ...field.float(name, min, max, value),
   config_position: position,
   dtype: 'ratio',
   dtype_param: 'max_batch_size',
@@ -30,7 +30,7 @@ function defaultFields({ nodes, devicesPerNode }: GroupShape): Field[] {
   const sizes = [1, 2, 4, 8, 16, 32].filter((size) => devices % size === 0);
   return [
     at(schedule('maxBatchSize'), field.int('max_batch_size', 25, 300, 200)),
-    ratioOf('max_prefill_batch_size', schedule('maxPrefillBatchSize'), 0.1, 0.7),
+    ratioOf('max_prefill_batch_size', schedule('maxPrefillBatchSize'), 0.1, 0.7, 50),
     at(schedule('prefillTimeMsPerReq'), field.int('prefill_time_ms_per_req', 0, 1000, 150)),
     at(schedule('decodeTimeMsPerReq'), field.int('decode_time_ms_per_req', 0, 1000, 50)),
     at(schedule('supportSelectBatch'), field.bool('support_select_batch', false)),
@@ -52,7 +52,7 @@ function defaultFields({ nodes, devicesPerNode }: GroupShape): Field[] {
 function standardFields(): Field[] {
   return [
     at(schedule('maxBatchSize'), field.log('max_batch_size', 8, 512, 200)),
-    ratioOf('max_prefill_batch_size', schedule('maxPrefillBatchSize'), 0.05, 1),
+    ratioOf('max_prefill_batch_size', schedule('maxPrefillBatchSize'), 0.05, 1, 50),
     at(schedule('maxPrefillTokens'), field.log('max_prefill_token', 2048, 65_536, 8192)),
     at(schedule('supportSelectBatch'), field.bool('support_select_batch', false)),
     at(schedule('maxQueueDelayMicroseconds'), field.log('max_queue_delay_microseconds', 500, 100_000, 5000)),
