@@ -3,12 +3,14 @@ import { join, resolve } from 'node:path';
 import { loadgen } from './loadgen.ts';
 import { makespan } from './makespan.ts';
 import { schedule } from './schedule.ts';
+import { failures } from './failures.ts';
 import { simulate } from './simulate.ts';
 
 /** `npm run bench [-- NAME] [--full]`: prints tables and writes bench/results/NAME.json. */
 const benches: Readonly<Record<string, (short: boolean) => Promise<readonly object[]>>> = {
   makespan,
   simulate,
+  failures,
   loadgen,
   schedule,
 };
