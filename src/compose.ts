@@ -14,7 +14,7 @@ import { engineNamed, engines } from './engines/index.ts';
 import { finish } from './finish.ts';
 import { otherTables } from './engines/other-tables.ts';
 import type { Engine, LaunchPlan } from './parallel/ports.ts';
-import type { GroupRecord } from './parallel/records.ts';
+import type { GroupRecord, JournalEntry } from './parallel/records.ts';
 import type { ServiceGroup } from './parallel/service-group.ts';
 import { SpeedTarget } from './parallel/speed-target.ts';
 import type { Summary } from './report/summary.ts';
@@ -109,7 +109,10 @@ async function search(
   const optimizer = createOptimizer(settings);
   const progress = replay(store.entries, optimizer);
   await announce(options, settings, store, groups, clock);
-  const speedTarget = engine.name === 'mindie' ? new SpeedTarget(settings.fitness, progress.told) : undefined;
+  const speedTarget =
+    engine.name === 'mindie'
+      ? new SpeedTarget(settings.fitness, progress.told, hasFailed(store.entries))
+      : undefined;
   const dispatcher = wireDispatcher({ settings, events, world, pool, store, benchmark, speedTarget });
   for (const record of progress.told) dispatcher.remember(record);
   const evaluations = plannedEvaluations(settings);
@@ -133,6 +136,9 @@ async function search(
     signal,
   );
 }
+
+const hasFailed = (entries: readonly JournalEntry[]): boolean =>
+  entries.some((entry) => entry.type === 'attempt-failed' && entry.trial_id === 0);
 
 /** @throws ConfigurationError where a group cannot be planned, or two would answer at the same place */
 function checkPlans(settings: Settings, engine: Engine, groups: readonly ServiceGroup[]): void {

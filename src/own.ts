@@ -4,6 +4,8 @@ import { pathToFileURL } from 'node:url';
 import { z } from 'zod';
 import { benchmarks, type BenchmarkKind } from './benchmarks/index.ts';
 import { ConfigurationError } from './base/errors.ts';
+import { fieldsSchema } from './config/schema.ts';
+import type { Field } from './core/space/field.ts';
 import { engines } from './engines/index.ts';
 import type { Benchmark, Engine } from './parallel/ports.ts';
 
@@ -87,6 +89,31 @@ function bound(exported: Exported, ...keys: readonly string[]): Record<string, u
   );
 }
 
+const patternSchema = z.looseObject({
+  text: z.string().min(1),
+  blame: z.enum(['params', 'load', 'node', 'benchmark', 'operator', 'program']),
+  remedy: z.string(),
+  fatal: z.boolean(),
+});
+
+function patternProblems(patterns: unknown): string[] {
+  const parsed = z.array(patternSchema).safeParse(patterns);
+  if (parsed.success) return [];
+  const [issue] = parsed.error.issues;
+  return [
+    `\`logPatterns${(issue?.path ?? []).map((key) => `[${String(key)}]`).join('')}\`: ${issue?.message ?? ''}`,
+  ];
+}
+
+/** With the defaults that fields have in a configuration file. */
+function checkedFields(path: string, fields: unknown): readonly Field[] {
+  const parsed = fieldsSchema().safeParse(fields);
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  const where = (issue?.path ?? []).map(String).join('.');
+  throw wrong(path, [`\`fieldsOf\` gives no fields: ${where} ${issue?.message ?? ''}`], 'engine');
+}
+
 /** @throws ConfigurationError that says what is wrong with the export */
 export async function ownEngine(path: string): Promise<Engine & { readonly path: string }> {
   const exported = await defaultExport(path, 'engine');
@@ -97,12 +124,23 @@ export async function ownEngine(path: string): Promise<Engine & { readonly path:
     ...problemsOf(exported, ['plan', 'fieldsOf'], optional),
     ...notTaken(exported['name'], engines),
     ...schemaProblem(config),
-    ...(Array.isArray(patterns) ? [] : ['`logPatterns` must be a list']),
+    ...patternProblems(patterns),
   ];
   if (problems.length > 0 || config === undefined) throw wrong(path, problems, 'engine');
   const { name } = exported as { readonly name: string };
   const methods = bound(exported, 'plan', 'fieldsOf', ...optional) as unknown as Engine;
-  return { ...methods, path, name, config, logPatterns: patterns as Engine['logPatterns'] };
+  const fieldsOf: Engine['fieldsOf'] = (table, shape) => checkedFields(path, methods.fieldsOf(table, shape));
+  const numerics = exported['changesNumerics'];
+  const more = Array.isArray(numerics) ? { changesNumerics: numerics.map(String) } : {};
+  return {
+    ...methods,
+    ...more,
+    fieldsOf,
+    path,
+    name,
+    config,
+    logPatterns: patterns as Engine['logPatterns'],
+  };
 }
 
 /** @throws ConfigurationError that says what is wrong with the export */

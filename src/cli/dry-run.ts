@@ -48,7 +48,13 @@ function untilText(until: Until): string[] {
 /** What would be done, without a connection. */
 function describe({ settings }: Loaded) {
   const { parallel, space, engine, benchmark, seed } = settings;
-  const run = { runId: 'RUN_ID', trialId: trialId(0), start: 0, sharesPaths: sharesPaths(settings) };
+  const run = {
+    runId: 'RUN_ID',
+    trialId: trialId(0),
+    start: 0,
+    sharesPaths: sharesPaths(settings),
+    runtime: settings.runtime.kind,
+  };
   const topologies = parallel.service_groups.map((group) => topologyOf(group, run));
   const first = need(topologies[0], 'group');
   const plan: LaunchPlan = engineNamed(engine).plan(settings.engineConfig, space.current, first);

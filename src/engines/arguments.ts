@@ -16,6 +16,19 @@ export function words(text: string, where: string): string[] {
   }
 }
 
+/**
+ * The user's own words, without those that are for us to say: what a probe looks for would not be what is started.
+ * @throws ConfigurationError naming the key in their place
+ */
+export function ownWords(text: string, table: string, reserved: Readonly<Record<string, string>>): string[] {
+  const found = words(text, `${table}.others`);
+  for (const [flag, instead] of Object.entries(reserved)) {
+    if (!mentions(found, flag)) continue;
+    throw new ConfigurationError(`${table}.others contains ${flag}`, {}, { remedy: instead });
+  }
+  return found;
+}
+
 const placeholder = /\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))/g;
 
 export function namesIn(args: readonly string[]): Set<string> {
@@ -63,6 +76,20 @@ export interface FlagRules {
   readonly flags: ReadonlySet<string>;
   /** Switches that have a `--no-` form; others are left out when they are off. */
   readonly negatable?: ReadonlySet<string>;
+  /** Short names. */
+  readonly aliases?: Readonly<Record<string, readonly string[]>>;
+}
+
+/** Fields of ours that the user's words leave open: what these fix is not searched. */
+export function leftOpen(fields: readonly Field[], others: string, { aliases = {} }: FlagRules): Field[] {
+  const given = words(others, 'others');
+  const isFixed = ({ name }: Field): boolean => {
+    const flag = flagOf(name);
+    return (
+      mentions(given, flag, `--no-${flag.slice(2)}`, ...(aliases[flag] ?? [])) && !namesIn(given).has(name)
+    );
+  };
+  return fields.filter((field) => !isFixed(field));
 }
 
 /** Fields that are named after a flag of the engine and that the user's own words do not mention. */
@@ -70,14 +97,15 @@ export function flagsOfFields(
   fields: readonly Field[],
   params: ServingParams,
   given: readonly string[],
-  { flags, negatable = new Set() }: FlagRules,
+  { flags, negatable = new Set(), aliases = {} }: FlagRules,
 ): string[] {
   const referred = namesIn(given);
   return fields.flatMap((field) => {
     const flag = flagOf(field.name);
     const value = params[field.name];
     if (value === undefined || value === '' || field.config_position !== 'env') return [];
-    if (!flags.has(flag) || referred.has(field.name) || mentions(given, flag)) return [];
+    if (!flags.has(flag) || referred.has(field.name) || mentions(given, flag, ...(aliases[flag] ?? [])))
+      return [];
     if (value === true) return [flag];
     if (value === false) return negatable.has(flag) ? [`--no-${flag.slice(2)}`] : [];
     return [flag, valueText(value, field)];

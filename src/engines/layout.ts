@@ -63,6 +63,26 @@ export function legalLayouts({ nodes, devicesPerNode, across, experts }: LayoutR
   return experts ? plain.flatMap((one) => [{ ...one, ep: true }, one]) : plain;
 }
 
+/** Layouts that the user wants, as far as they are possible. @throws ConfigValidationError */
+export function checkedLayouts(
+  texts: readonly string[],
+  { nodes, devicesPerNode, across }: Omit<LayoutRules, 'experts'>,
+  engine: string,
+): string[] {
+  const devices = nodes * devicesPerNode;
+  for (const text of texts) {
+    const { tp, pp, dp } = parseLayout(text);
+    const wrong = (why: string): ConfigValidationError =>
+      new ConfigValidationError('layouts', text, `${engine}.layouts: '${text}' ${why}`);
+    if (tp * pp * dp !== devices) throw wrong(`uses ${tp * pp * dp} devices, and a group has ${devices}`);
+    if (across === 'data' && (pp > 1 || dp % nodes !== 0))
+      throw wrong(`does not put the same number of replicas on each of ${nodes} nodes`);
+    if (across === 'pipeline' && nodes > 1 && dp > 1)
+      throw wrong('has replicas, which need distributed = "dp"');
+  }
+  return [...texts];
+}
+
 export function fieldOfLayouts(layouts: readonly string[], present: string): Field {
   return field.oneOf(layoutField, layouts, present);
 }

@@ -1,8 +1,10 @@
+import { ConfigurationError } from '../base/errors.ts';
 import { formatUrl } from '../config/url-template.ts';
 import { defaultHealthUrl, type ServiceGroupConfig } from '../config/parallel-config.ts';
 import type { GroupTopology } from '../parallel/ports.ts';
 
-const inUrl = (host: string): string => (host.includes(':') ? `[${host}]` : host);
+/** An address as a part of `host:port`. */
+export const inUrl = (host: string): string => (host.includes(':') ? `[${host}]` : host);
 
 /** Where a service answers: of the user's `health_check_url`, else of the engine. */
 export interface ServingPlace {
@@ -11,6 +13,10 @@ export interface ServingPlace {
   readonly origin: string;
   readonly probeUrl: string;
 }
+
+/** Where it listens: on all addresses where the user says so, else on the one that it is reached at. */
+export const boundHost = (given: string | undefined, { host }: ServingPlace): string =>
+  given === '0.0.0.0' || given === '::' ? given : host;
 
 export interface UsualPlace {
   readonly port: number;
@@ -32,5 +38,12 @@ export function servingPlace({ settings, nodes }: GroupTopology, usual: UsualPla
 /** A port of the configuration: the original writes it as a text. */
 export function portNumber(text: string | undefined, usual: number): number {
   const port = Number(text);
+  if (/^\d+$/.test(text ?? '') && (port < 1 || port > 65_535)) {
+    throw new ConfigurationError(
+      `port = ${JSON.stringify(text)} is no port`,
+      {},
+      { remedy: 'Give 1 … 65535.' },
+    );
+  }
   return Number.isInteger(port) && port > 0 && port < 65_536 ? port : usual;
 }

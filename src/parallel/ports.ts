@@ -133,6 +133,8 @@ export interface GroupTopology {
   /** The first of `portsPerStart` ports that no other group and no recent start of this one uses. */
   readonly masterPort: number;
   readonly settings: ServiceGroupConfig;
+  /** Where services run: `host`, or a kind of container. */
+  readonly runtime: string;
   readonly nodes: readonly TopologyNode[];
 }
 

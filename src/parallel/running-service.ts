@@ -1,4 +1,4 @@
-import { childController } from '../base/cancellation.ts';
+import { childController, type ChildController } from '../base/cancellation.ts';
 import { SimulatorHealthCheckError, type ModelEvalStateError } from '../base/errors.ts';
 import type { BenchmarkTarget, RemoteProcess } from './ports.ts';
 
@@ -44,4 +44,22 @@ export function watch(
     });
   }
   return controller.signal;
+}
+
+/** A line that tells the end ends the wait, before the process notices itself. */
+export function watchLogs(
+  processes: readonly WatchedProcess[],
+  fatalLine: (watched: WatchedProcess, line: string) => ModelEvalStateError | undefined,
+  fatal: ChildController,
+): void {
+  for (const watched of processes) {
+    watched.process.onLine((line) => {
+      try {
+        const error = fatalLine(watched, line);
+        if (error !== undefined) fatal.abort(error);
+      } catch (error) {
+        fatal.abort(error); // a pattern of a user's own engine, say
+      }
+    });
+  }
 }

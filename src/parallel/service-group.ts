@@ -16,7 +16,7 @@ import {
 import { fromSeconds, groupId, ms, type GroupId, type Ms, type TrialId } from '../base/units.ts';
 import type { ServiceGroupConfig } from '../config/parallel-config.ts';
 import type { GroupTopology, LaunchPlan, RemoteProcess, ToolHost } from './ports.ts';
-import { watch, type RunningService, type WatchedProcess } from './running-service.ts';
+import { watch, watchLogs, type RunningService, type WatchedProcess } from './running-service.ts';
 import type { GroupDependencies, StartContext } from './group-dependencies.ts';
 import { ServiceErrors, type Experience } from './service-errors.ts';
 import { commandTimeout, OwnedProcesses } from './owned-processes.ts';
@@ -92,8 +92,9 @@ export class ServiceGroup implements AsyncDisposable {
   }
 
   topology(trialId: TrialId): GroupTopology {
-    const { runId, sharesPaths } = this.#deps;
-    return topologyOf(this.config, { runId, trialId, start: this.#starts, sharesPaths }, this.#known);
+    const { runId, sharesPaths, runtime } = this.#deps;
+    const run = { runId, trialId, start: this.#starts, sharesPaths, runtime: runtime.name };
+    return topologyOf(this.config, run, this.#known);
   }
 
   /**
@@ -168,7 +169,11 @@ export class ServiceGroup implements AsyncDisposable {
           return watched;
         }),
       );
-      this.#watchLogs(processes, started, experience, fatal);
+      watchLogs(
+        processes,
+        (watched, line) => this.#errors.fatalLine(watched, line, started, experience()),
+        fatal,
+      );
       failed = watch(started, (watched, code) => this.#errors.death(watched, code, started, experience()));
       const limit = (): Error => this.#errors.timeout(plan.probe.url, stage.timeout);
       using bounded = deadline(this.#deps.clock, stage.timeout, limit, context.signal, failed, fatal.signal);
@@ -188,21 +193,6 @@ export class ServiceGroup implements AsyncDisposable {
     await untilHealthy(plan.probe, this.#stageContext(plan, started, experience(), bounded.signal));
     this.#proven = true;
     return this.#handle(plan, started, experience(), signal);
-  }
-
-  /** A line that tells the end ends the wait, before the process notices itself. */
-  #watchLogs(
-    processes: readonly WatchedProcess[],
-    all: readonly WatchedProcess[],
-    experience: () => Experience,
-    fatal: ChildController,
-  ): void {
-    for (const watched of processes) {
-      watched.process.onLine((line) => {
-        const error = this.#errors.fatalLine(watched, line, all, experience());
-        if (error !== undefined) fatal.abort(error);
-      });
-    }
   }
 
   #stageContext(

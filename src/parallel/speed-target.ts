@@ -11,14 +11,18 @@ export class SpeedTarget {
   readonly #settings: FitnessSettings;
   readonly #known = deferred<number>();
 
-  constructor(settings: FitnessSettings, told: readonly TrialRecord[]) {
+  #gaveUp = false;
+
+  /** @param failedBefore an attempt at the present configuration has failed in an earlier session */
+  constructor(settings: FitnessSettings, told: readonly TrialRecord[], failedBefore: boolean) {
     this.#settings = settings;
+    if (failedBefore) this.giveUp();
     for (const record of told) this.told(record);
   }
 
   /** What a measurement of the present configuration is judged by: itself. */
   of(speed: number | null): FitnessSettings {
-    return this.#with(speed);
+    return this.#with(this.#gaveUp ? null : speed);
   }
 
   async settings(signal: AbortSignal): Promise<FitnessSettings> {
@@ -31,7 +35,9 @@ export class SpeedTarget {
     this.#known.resolve(verdict.kind === 'scored' ? (verdict.performance.generate_speed ?? 0) : 0);
   }
 
+  /** From now on all costs have the scale of the configuration, the baseline's as well. */
   giveUp(): void {
+    this.#gaveUp = true;
     this.#known.resolve(0);
   }
 

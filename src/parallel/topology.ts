@@ -27,7 +27,7 @@ function ownPath(path: string, group: number, rank: number, needed: boolean): st
 /** What a plan sees of the group; without facts (nothing connected yet) with the configured values. */
 export function topologyOf(
   config: ServiceGroupConfig,
-  run: { runId: string; trialId: TrialId; start: number; sharesPaths: boolean },
+  run: { runId: string; trialId: TrialId; start: number; sharesPaths: boolean; runtime?: string },
   nodes?: readonly KnownNode[],
 ): GroupTopology {
   const id = config.group_id;
@@ -38,6 +38,7 @@ export function topologyOf(
     groupId: groupId(id),
     masterPort: 20_000 + slot * portsPerGroup + ((run.start * portsPerStart) % portsPerGroup),
     settings: config,
+    runtime: run.runtime ?? 'host',
     nodes: config.nodes.map((node, rank) => ({
       rank,
       host: node.host,

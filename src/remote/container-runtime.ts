@@ -54,8 +54,9 @@ function containers(table: RuntimeTable): Runtime {
           ...['--network', 'host', '--ipc', 'host', ...directory],
           ...variableWords(env),
           ...table.args,
-          table.image ?? '',
-          ...command.argv,
+          // Images of engines have an entry point of their own.
+          ...['--entrypoint', command.argv[0], table.image ?? ''],
+          ...command.argv.slice(1),
         ] as [string, ...string[]],
       };
     },

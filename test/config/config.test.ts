@@ -99,6 +99,50 @@ describe('configuration', () => {
     ]);
   });
 
+  test('log lines that the user knows come before ours, with the blame of their table', () => {
+    const { patterns } = resolve(`${minimal}
+[health_check]
+log_snippet_length = 200
+[health_check.service_errors.fatal_patterns]
+out_of_memory = ["No room"]
+device_error = ["fell off"]
+[health_check.service_errors.retryable_patterns]
+network_error = ["rendezvous"]
+[health_check.benchmark_errors.retryable_patterns]
+io_error = ["reset by peer"]
+`);
+    expect(patterns.service.map(({ text, blame, fatal }) => [text, blame, fatal])).toEqual([
+      ['No room', 'params', true],
+      ['fell off', 'node', true],
+      ['rendezvous', 'node', true],
+    ]);
+    expect(patterns.benchmark.map(({ blame }) => blame)).toEqual(['benchmark']);
+  });
+
+  test('how long a benchmark and a start may take, by all of their names', () => {
+    const limits = (text: string): [number, number] => {
+      const { parallel } = resolve(text + minimal);
+      return [parallel.evaluation_timeout, parallel.service_groups[0]!.health_check_timeout];
+    };
+    expect(limits('')).toEqual([600, 1800]);
+    expect(limits('particles_time_out = 900\nwait_start_time = 60\n')).toEqual([900, 60]);
+    const both = '[parallel]\nevaluation_timeout = 5\n[parallel.defaults]\nhealth_check_timeout = 6\n';
+    expect(limits(`particles_time_out = 900\nwait_start_time = 60\n${both}`)).toEqual([5, 6]);
+  });
+
+  test('a constraint that names nothing, or that the present configuration breaks, is refused', () => {
+    expect(() => resolve(`${minimal}[[constraint]]\nexpr = "a + b > 1"\n`)).toThrow(
+      /b is no field here; known: .*nodes, npus/,
+    );
+    expect(() => resolve(`${minimal}[[constraint]]\nexpr = "a >"\n`)).toThrow(/expr/);
+    expect(() => resolve(`${minimal}[[constraint]]\nexpr = "a > 2"\nreason = "too small"\n`)).toThrow(
+      /too small/,
+    );
+    expect(resolve(`${minimal}[[constraint]]\nexpr = "A * npus > 2"\n`).space.broken({ A: 0.1 })).toBe(
+      'A * npus > 2',
+    );
+  });
+
   test('the configuration that the original ships loads without a complaint, for each of its engines', () => {
     const vectors = readFileSync(join(import.meta.dirname, '../fixtures/parity/settings.json'), 'utf8');
     const [{ result }] = (JSON.parse(vectors) as { cases: [{ result: Record<string, unknown> }] }).cases;

@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { EngineProject, type EngineProjectOptions } from '../support/engine-project.ts';
+import { realPodman } from '../support/podman.ts';
 import { waitFor } from '../support/project.ts';
 import { realSshd, type SshdCluster } from '../support/sshd.ts';
 
@@ -392,6 +393,28 @@ args = ["--privileged"]
         expect(project.tools('vllm serve')[0]?.env).toMatchObject({ ASCEND_RT_VISIBLE_DEVICES: '0,1,2,3' });
       },
     );
+
+    test('vllm over two nodes in containers of a real podman', async (context) => {
+      const podman = realPodman(['/tmp']);
+      if (podman === undefined) return context.skip('podman does not run here');
+      const toml = `${vllm('distributed = "mp"')}
+[runtime]
+kind = "podman"
+image = "${podman.image}"
+args = ${JSON.stringify(podman.args)}
+`;
+      await using project = new EngineProject(cluster, { toml, particles: 2, without: ['podman'] });
+      writeFileSync(join(cluster.bin, 'podman'), podman.script, { mode: 0o755 });
+      const running = project.start();
+      await waitFor(() => project.tools('vllm serve').length >= 2, 'the service starts');
+      const { run_id: runId } = project.journal().find((entry) => entry.type === 'run-started')!;
+      expect(podman.running(`optimizer.run=${runId}`)).toHaveLength(2);
+      const finished = await running.done;
+      expect(finished.code, finished.stderr.slice(-1500) + finished.stdout.slice(-1500)).toBe(0);
+      expect(podman.running(`optimizer.run=${runId}`)).toEqual([]);
+      expect(project.left()).toEqual([]);
+      expect(project.summary().evaluations.measured).toBe(2);
+    });
 
     test('containers whose clients and controller are gone are found by their labels and ended', async () => {
       await using project = new EngineProject(cluster, { toml: inContainers('docker') });

@@ -9,6 +9,7 @@ import { VirtualClock } from '../../src/base/virtual-clock.ts';
 import { fromSeconds, ms } from '../../src/base/units.ts';
 import { simulatedStudy } from '../../src/cli/demo-study.ts';
 import { resolveSettings, type SettingsInput } from '../../src/config/settings.ts';
+import { vllmSweep } from '../../src/report/vllm-sweep.ts';
 import { readHistory } from '../../src/runs/history.ts';
 import type { Table } from '../../src/config/sources.ts';
 import type { JournalEntry } from '../../src/parallel/records.ts';
@@ -219,6 +220,56 @@ describe('a simulated study', () => {
       expect([verdict.kind, group_id, start_s]).toEqual(['infeasible', null, 0]);
     }
     expect(broken.length).toBeLessThan(told.length / 20);
+  });
+
+  test('with MindIE the throughput to aim at is ten times that of the present configuration', async () => {
+    const field = (name: string, min: number, max: number, value: number, position = 'env') => ({
+      ...{ name, min, max, value, dtype: 'int' },
+      config_position: position,
+    });
+    const { entries, summary } = await simulate({
+      values: {
+        engine: 'mindie',
+        emulator: undefined,
+        mindie: {
+          target_field: [
+            field('max_batch_size', 16, 256, 64, 'BackendConfig.ScheduleConfig.maxBatchSize'),
+            field('CONCURRENCY', 8, 96, 32),
+          ],
+        },
+        n_particles: 6,
+        iters: 3,
+        confirm_runs: 0,
+      },
+    });
+    const base = summary.baseline!.performance.generate_speed!;
+    const told = entries.flatMap((entry) => (entry.type === 'told' ? [entry.record] : []));
+    expect(told).toHaveLength(18);
+    for (const { verdict } of told) {
+      if (verdict.kind !== 'scored') continue;
+      const { generate_speed: term } = verdict.terms;
+      expect(term * verdict.performance.generate_speed!).toBeCloseTo(0.4 * 10 * base, 6);
+    }
+  });
+
+  test('the results in the layout of a sweep: a directory a combination, a row a run', async () => {
+    const { entries, summary } = await simulate({ values: { n_particles: 5, iters: 3, confirm_runs: 2 } });
+    const files = vllmSweep(entries);
+    const runs = files.filter(({ path }) => /^SERVE-[\w=.-]+-BENCH-[\w=.-]+\/run=\d+\.json$/.test(path));
+    expect(runs).toHaveLength(summary.evaluations.measured);
+    const repeated = files.find(({ path }) => path.endsWith('run=2.json'));
+    expect(JSON.parse(repeated!.content)).toMatchObject({
+      run_number: 2,
+      output_throughput: expect.any(Number) as number,
+      mean_ttft_ms: expect.any(Number) as number,
+      p99_tpot_ms: expect.any(Number) as number,
+      request_throughput: expect.any(Number) as number,
+      MAX_NUM_SEQS: expect.any(Number) as number,
+    });
+    const whole = files.find(({ path }) => path === repeated!.path.replace('run=2', 'summary'));
+    expect(JSON.parse(whole!.content)).toHaveLength(3);
+    const table = files.find(({ path }) => path === 'summary.csv');
+    expect(table!.content.trim().split('\n')).toHaveLength(summary.evaluations.measured + 1);
   });
 
   test('what tables of the original measured is where the swarm begins', async () => {

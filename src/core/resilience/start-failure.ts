@@ -10,6 +10,8 @@ export interface Pattern {
   readonly fatal: boolean;
   /** Tells that the service ends, not why: it never decides the blame. */
   readonly wrapper?: boolean;
+  /** What a victim says, or a warning that is often harmless: only where nobody tells more. */
+  readonly weak?: boolean;
   /** The configuration is at fault, unless device memory is in use by something else. */
   readonly ambiguous?: boolean;
   /** The line in plain words, with `$1`, `$2` … of the expression. */
@@ -85,11 +87,14 @@ export function causeIn(
   patterns: readonly Pattern[],
 ): Diagnosis | undefined {
   const causes = patterns.filter((pattern) => pattern.wrapper !== true);
-  for (const lines of logs) {
-    const known = firstMatch(lines, causes);
-    if (known === undefined) continue;
-    const { blame, remedy, ambiguous = false } = known.pattern;
-    return { blame, reason: reasonOf(known), remedy, ambiguous };
+  for (const weak of [false, true]) {
+    const now = causes.filter((pattern) => (pattern.weak ?? false) === weak);
+    for (const lines of logs) {
+      const known = firstMatch(lines, now);
+      if (known === undefined) continue;
+      const { blame, remedy, ambiguous = false } = known.pattern;
+      return { blame, reason: reasonOf(known), remedy, ambiguous };
+    }
   }
   return undefined;
 }

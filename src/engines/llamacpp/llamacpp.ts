@@ -5,7 +5,7 @@ import { fieldsSchema } from '../../config/schema.ts';
 import { integer, list, oneOf, text } from '../../config/schema-types.ts';
 import type { Field, ServingParams } from '../../core/space/field.ts';
 import type { EffectiveValue, Engine, GroupTopology, TopologyNode } from '../../parallel/ports.ts';
-import { fill, flagsOfFields, mentions, words, type FlagRules } from '../arguments.ts';
+import { fill, flagsOfFields, leftOpen, mentions, ownWords, type FlagRules } from '../arguments.ts';
 import { field, textsOf, tunedVariables } from '../fields.ts';
 import {
   commonPatterns,
@@ -51,6 +51,28 @@ const flagRules: FlagRules = {
     '--threads-batch',
     '--ubatch-size',
   ]),
+  aliases: {
+    '--batch-size': ['-b'],
+    '--cache-type-k': ['-ctk'],
+    '--cache-type-v': ['-ctv'],
+    '--flash-attn': ['-fa'],
+    '--n-cpu-moe': ['-ncmoe'],
+    '--n-gpu-layers': ['-ngl', '--gpu-layers'],
+    '--parallel': ['-np'],
+    '--split-mode': ['-sm'],
+    '--threads': ['-t'],
+    '--threads-batch': ['-tb'],
+    '--ubatch-size': ['-ub'],
+  },
+};
+
+const reserved = {
+  '--port': 'Give it as port = "…" in [llamacpp.command].',
+  '--host': 'Leave it out: it is the address of the node.',
+  '--model': 'Give it as model = "…" in [llamacpp.command].',
+  '-m': 'Give it as model = "…" in [llamacpp.command].',
+  '--parallel': 'Give it as a field PARALLEL: the context follows from it.',
+  '-np': 'Give it as a field PARALLEL: the context follows from it.',
 };
 
 function fieldsOf(config: LlamacppConfig): readonly Field[] {
@@ -70,7 +92,8 @@ function fieldsOf(config: LlamacppConfig): readonly Field[] {
     field.log('THREADS_BATCH', 1, 64, 8),
   ];
   const known = config.fields === 'wide' ? [...standard, ...wide] : standard;
-  return [...own, ...known.filter(({ name }) => !own.some((one) => one.name === name))];
+  const open = leftOpen(known, config.command.others, flagRules);
+  return [...own, ...open.filter(({ name }) => !own.some((one) => one.name === name))];
 }
 
 function modelOf({ command }: LlamacppConfig): string {
@@ -87,7 +110,7 @@ function serverArguments(
 ): string[] {
   const { served_model_name: name, others: text, context_per_slot: context, port } = config.command;
   const fields = fieldsOf(config);
-  const others = words(text, 'llamacpp.command.others');
+  const others = ownWords(text, 'llamacpp.command', reserved);
   const place = servingPlace(topology, { ...usualPlace, port: portNumber(port, usualPlace.port) });
   const slots = Number(params['PARALLEL'] ?? 1);
   const derived = mentions(others, '--ctx-size', '-c') ? [] : ['--ctx-size', String(context * slots)];

@@ -123,7 +123,10 @@ done
 :`;
 
 const editConfig = `set -e
-[ -e "$1${originalSuffix}" ] || cp -p -- "$1" "$1${originalSuffix}"
+if [ ! -e "$1${originalSuffix}" ]; then
+  cp -p -- "$1" "$1${originalSuffix}.tmp"
+  mv -- "$1${originalSuffix}.tmp" "$1${originalSuffix}"
+fi
 cat -- "$2" >"$1"`;
 const restoreConfig = `[ -e "$1${originalSuffix}" ] || exit 0
 cat -- "$1${originalSuffix}" >"$1" && rm -f -- "$1${originalSuffix}"`;
@@ -188,15 +191,18 @@ export function mindiePlan(config: MindieConfig, params: ServingParams, topology
       content: json(documentOf(start, node)),
       mode: privateToGroup,
     };
-    const table = {
-      rank,
-      path: `${directory}/ranktable.json`,
-      content: json(rankTable(topology)),
-      mode: privateToGroup,
-    };
-    return nodes.length > 1 ? [own, table] : [own];
+    if (nodes.length === 1) return [own];
+    const table = json(rankTable(topology));
+    return [own, { rank, path: `${directory}/ranktable.json`, content: table, mode: privateToGroup }];
   });
   const edited = nodes.filter((node) => isEdited(config, node));
+  if (edited.length > 0 && (topology.runtime === 'docker' || topology.runtime === 'podman')) {
+    throw new ConfigurationError(
+      `This MindIE does not know MIES_CONFIG_JSON_PATH, and an edited configuration is lost with its container`,
+      {},
+      { remedy: 'Use [runtime] kind = "exec" with a container that you keep up, or a newer MindIE.' },
+    );
+  }
   const installed = (node: TopologyNode): string => found(node).configPath ?? '';
   const process = (node: TopologyNode): PlannedProcess => {
     const daemon = found(node).daemon ?? 'mindie_llm_server';

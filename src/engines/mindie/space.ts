@@ -84,15 +84,28 @@ export function valueAt(document: JsonObject, position: string): ParamValue | un
     : undefined;
 }
 
+/** -1 leaves tensor parallelism to the world size. */
+function laidOut(
+  document: JsonObject,
+  { name }: Field,
+  value: ParamValue | undefined,
+): ParamValue | undefined {
+  return name === 'tp' && value === -1 ? (valueAt(document, model('worldSize')) ?? value) : value;
+}
+
 /**
  * The fields with what the service runs today as their present values. Those of model layouts that its configuration
  * does not mention are left out: the model has nothing there to set.
  */
 export function withPresentValues(fields: readonly Field[], document: JsonObject): Field[] {
-  return fields.flatMap((one) => {
+  const present = fields.flatMap((one): Field[] => {
     if (!one.config_position.startsWith('BackendConfig')) return [one];
-    const value = valueAt(document, one.config_position);
+    const value = laidOut(document, one, valueAt(document, one.config_position));
     if (value !== undefined) return [{ ...one, value: one.dtype === 'bool' ? value === true : value }];
     return one.config_position.includes('ModelConfig') ? [] : [one];
   });
+  const has = (name: unknown): boolean => present.some((one) => one.name === name);
+  const targetOf = ({ dtype_param: param }: Field): unknown =>
+    (param as { target_name?: unknown } | null)?.target_name;
+  return present.filter((one) => one.dtype !== 'factories' || has(targetOf(one)));
 }

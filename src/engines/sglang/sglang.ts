@@ -2,9 +2,9 @@ import { ConfigurationError } from '../../base/errors.ts';
 import { fromSeconds } from '../../base/units.ts';
 import type { ParamValue, ServingParams } from '../../core/space/field.ts';
 import type { EffectiveValue, Engine, GroupTopology, TopologyNode } from '../../parallel/ports.ts';
-import { fill, flagsOfFields, mentions, words } from '../arguments.ts';
+import { fill, flagsOfFields, mentions, ownWords } from '../arguments.ts';
 import { textsOf, tunedVariables } from '../fields.ts';
-import { layoutField, layoutOf, layoutText } from '../layout.ts';
+import { layoutField, layoutOf, layoutText, parseLayout } from '../layout.ts';
 import { sglangConfig, sglangFields, sglangFlags, sglangPresets, type SglangConfig } from './space.ts';
 import {
   commonPatterns,
@@ -13,8 +13,17 @@ import {
   params as paramsFault,
   wrapper,
 } from '../log-patterns.ts';
-import { portNumber, servingPlace } from '../place.ts';
+import { inUrl, portNumber, servingPlace } from '../place.ts';
 import { deviceVariables, fabricVariables, shapeOf } from '../shape.ts';
+
+const reserved = {
+  '--port': 'Give it as port = "…" in [sglang.command].',
+  '--host': 'Leave it out: it is the address of each node.',
+  '--served-model-name': 'Give it as served_model_name = "…" in [sglang.command].',
+  '--nnodes': 'Leave it out: it follows from the nodes of the group.',
+  '--node-rank': 'Leave it out: it follows from the nodes of the group.',
+  '--dist-init-addr': 'Leave it out: it follows from the nodes of the group.',
+};
 
 const usualPlace = { port: 30_000, path: '/health_generate' };
 
@@ -34,14 +43,11 @@ function launchArguments(
   const { nodes, masterPort } = topology;
   const shape = shapeOf(topology);
   const fields = sglangFields(config, shape);
-  const others = words(text, 'sglang.command.others');
+  const others = ownWords(text, 'sglang.command', reserved);
   const place = servingPlace(topology, { ...usualPlace, port: portNumber(port, usualPlace.port) });
-  const { tp, pp, dp, ep } = layoutOf(params, {
-    tp: shape.devicesPerNode,
-    pp: shape.nodes,
-    dp: 1,
-    ep: config.experts,
-  });
+  const [only] = config.layouts ?? [];
+  const all = { tp: shape.devicesPerNode, pp: shape.nodes, dp: 1, ep: config.experts };
+  const { tp, pp, dp, ep } = layoutOf(params, only === undefined ? all : parseLayout(only));
   const sizes: [string, string, number][] = [
     ['--tp-size', '--tensor-parallel-size', tp],
     ['--pp-size', '--pipeline-parallel-size', pp],
@@ -59,7 +65,7 @@ function launchArguments(
       size > 1 && !mentions(others, flag, long) ? [flag, String(size)] : [],
     ),
     ...(nodes.length > 1
-      ? [...together, '--dist-init-addr', `${nodes[0]?.address ?? ''}:${masterPort}`]
+      ? [...together, '--dist-init-addr', `${inUrl(nodes[0]?.address ?? '')}:${masterPort}`]
       : []),
     ...(mentions(others, '--enable-metrics') ? [] : ['--enable-metrics']),
     ...flagsOfFields(fields, params, others, sglangFlags),

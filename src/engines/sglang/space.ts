@@ -4,9 +4,9 @@ import { fieldsSchema } from '../../config/schema.ts';
 import { boolean, list, oneOf, text } from '../../config/schema-types.ts';
 import type { Field } from '../../core/space/field.ts';
 import type { Preset } from '../../parallel/ports.ts';
-import type { FlagRules } from '../arguments.ts';
+import { leftOpen, type FlagRules } from '../arguments.ts';
 import { field, loadFields } from '../fields.ts';
-import { fieldOfLayouts, layoutText, legalLayouts } from '../layout.ts';
+import { checkedLayouts, fieldOfLayouts, layoutText, legalLayouts } from '../layout.ts';
 
 export const sglangConfig = z.strictObject({
   executable: list(text(), 'the words of a command').default(['python3', '-m', 'sglang.launch_server']),
@@ -48,8 +48,9 @@ export const sglangFlags: FlagRules = {
 };
 
 function layoutsOf(config: SglangConfig, shape: GroupShape): string[] {
-  if (config.layouts !== undefined) return config.layouts;
   const across = shape.nodes > 1 ? 'pipeline' : 'none';
+  if (config.layouts !== undefined)
+    return checkedLayouts(config.layouts, { ...shape, across: 'none' }, 'sglang');
   return legalLayouts({ ...shape, across, experts: config.experts }).map(layoutText);
 }
 
@@ -72,7 +73,8 @@ export function sglangFields(config: SglangConfig, shape: GroupShape): readonly 
     field.oneOf('MAX_PREFILL_TOKENS', [8192, 16_384, 32_768], 16_384),
   ];
   const known = config.fields === 'wide' ? [...standard, ...wide] : standard;
-  return [...own, ...known.filter(({ name }) => !own.some((one) => one.name === name))];
+  const open = leftOpen(known, config.command.others, sglangFlags);
+  return [...own, ...open.filter(({ name }) => !own.some((one) => one.name === name))];
 }
 
 export function sglangPresets(config: SglangConfig, shape: GroupShape): readonly Preset[] {

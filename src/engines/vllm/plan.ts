@@ -2,14 +2,14 @@ import { ConfigurationError } from '../../base/errors.ts';
 import { fromSeconds } from '../../base/units.ts';
 import type { ServingParams } from '../../core/space/field.ts';
 import type { GroupTopology, LaunchPlan, PlannedProcess, Stage, TopologyNode } from '../../parallel/ports.ts';
-import { fill, flagsOfFields, mentions, namesIn, words } from '../arguments.ts';
+import { fill, flagOf, flagsOfFields, mentions, namesIn, ownWords } from '../arguments.ts';
 import { textsOf, tunedVariables } from '../fields.ts';
-import { layoutField, layoutOf, type Layout } from '../layout.ts';
-import { portNumber, servingPlace, type ServingPlace } from '../place.ts';
+import { layoutOf, parseLayout, type Layout } from '../layout.ts';
+import { boundHost, portNumber, servingPlace, type ServingPlace } from '../place.ts';
 import { deviceVariables, fabricVariables, shapeOf } from '../shape.ts';
 import type { Distributed, VllmConfig } from './config.ts';
-import { rayStages } from './ray.ts';
-import { distributedOf, vllmFlags, vllmFields } from './space.ts';
+import { rayOf, rayStages } from './ray.ts';
+import { distributedOf, vllmFields, vllmFlags, vllmReserved } from './space.ts';
 
 /** What all nodes of one start have in common. */
 interface Start {
@@ -29,23 +29,31 @@ export function modelOf({ command }: VllmConfig): string {
   );
 }
 
-/** Sizes as flags, where neither the user's words nor one device leave anything to say. */
-function layoutFlags({ config, params, topology, distributed }: Start, others: readonly string[]): string[] {
+/** What is run where nothing is tuned: the only layout that the user wants, or all devices. */
+function usualLayout({
+  config,
+  topology,
+  distributed,
+}: Pick<Start, 'config' | 'topology' | 'distributed'>): Layout {
+  const [only] = config.layouts ?? [];
+  if (only !== undefined) return parseLayout(only);
   const { nodes, devicesPerNode } = shapeOf(topology);
+  const across = distributed === 'dp';
+  return { tp: devicesPerNode, pp: across ? 1 : nodes, dp: across ? nodes : 1, ep: config.experts };
+}
+
+/** Sizes as flags, where neither the user's words nor one device leave anything to say. */
+function layoutFlags(start: Start, others: readonly string[]): string[] {
+  const { params, topology, distributed, config } = start;
+  const nodes = topology.nodes.length;
+  const across = distributed === 'dp';
   const named = namesIn(others);
   const tuned = Object.keys(params).some(
     (name) =>
       /^(LAYOUT|(TENSOR|PIPELINE|DATA)_PARALLEL_SIZE|ENABLE_EXPERT_PARALLEL)$/.test(name) && !named.has(name),
   );
-  if (!tuned && distributed === 'none') return [];
-  const across = distributed === 'dp';
-  const usual: Layout = {
-    tp: devicesPerNode,
-    pp: across ? 1 : nodes,
-    dp: across ? nodes : 1,
-    ep: config.experts && params[layoutField] === undefined,
-  };
-  const { tp, pp, dp, ep } = layoutOf(params, usual);
+  if (!tuned && distributed === 'none' && config.layouts === undefined) return [];
+  const { tp, pp, dp, ep } = layoutOf(params, usualLayout(start));
   const sizes: [string, string, number][] = [
     ['--tensor-parallel-size', '-tp', tp],
     ['--pipeline-parallel-size', '-pp', pp],
@@ -76,7 +84,7 @@ function rankFlags({ topology, distributed, params, config }: Start, rank: numbe
       return ['--distributed-executor-backend', 'mp', ...place, ...rendezvous, ...headless];
     }
     case 'dp': {
-      const { dp } = layoutOf(params, { tp: 1, pp: 1, dp: nodes.length, ep: config.experts });
+      const { dp } = layoutOf(params, usualLayout({ config, topology, distributed }));
       const start = rank === 0 ? [] : ['--data-parallel-start-rank', String((rank * dp) / nodes.length)];
       const rpc = ['--data-parallel-address', head, '--data-parallel-rpc-port', String(masterPort)];
       return [...rpc, ...start, ...headless];
@@ -88,20 +96,17 @@ function serveArguments(start: Start, rank: number): string[] {
   const { config, params, topology, place } = start;
   const { served_model_name: name, others: text } = config.command;
   const fields = vllmFields(config, shapeOf(topology));
-  const others = words(text, 'vllm.command.others');
-  const usual = [
-    ...(params['MAX_NUM_BATCHED_TOKENS'] === undefined
-      ? []
-      : ['--max-num-batched-tokens', '$MAX_NUM_BATCHED_TOKENS']),
-    ...(params['MAX_NUM_SEQS'] === undefined ? [] : ['--max-num-seqs', '$MAX_NUM_SEQS']),
-  ];
+  const others = ownWords(text, 'vllm.command', vllmReserved);
+  const usual = ['MAX_NUM_BATCHED_TOKENS', 'MAX_NUM_SEQS'].filter(
+    (name) => params[name] !== undefined && !mentions(others, flagOf(name)),
+  );
   // A node without a server takes no part in serving requests.
   const tuned = rank === 0 ? params : { ...params, API_SERVER_COUNT: '' };
   const given = [
     modelOf(config),
     ...(name === '' ? [] : ['--served-model-name', name]),
-    ...['--host', place.host, '--port', String(place.port)],
-    ...usual.filter((word, i) => !mentions(others, word, usual[i - 1] ?? '')),
+    ...['--host', boundHost(config.command.host, place), '--port', String(place.port)],
+    ...usual.flatMap((name) => [flagOf(name), `$${name}`]),
     ...layoutFlags(start, others),
     ...flagsOfFields(fields, tuned, others, vllmFlags),
     ...rankFlags(start, rank),
@@ -147,7 +152,10 @@ function stagesOf(start: Start): Stage[] {
   if (distributed === 'none') return [{ processes: [serve(head)], until, timeout }];
   if (distributed === 'ray') {
     const env = (node: TopologyNode): Record<string, string> => environment(start, node);
-    return [...rayStages(topology, env, timeout), { processes: [serve(head)], until, timeout }];
+    return [
+      ...rayStages(topology, rayOf(config.executable), env, timeout),
+      { processes: [serve(head)], until, timeout },
+    ];
   }
   // All at once: each waits for the others. The head last, for it is the one that is watched.
   return [{ processes: [...workers, head].map(serve), until, timeout }];

@@ -1,4 +1,6 @@
+import { posix } from 'node:path';
 import type { Ms } from '../../base/units.ts';
+import { inUrl } from '../place.ts';
 import type { Command, GroupTopology, PlannedProcess, Stage, TopologyNode } from '../../parallel/ports.ts';
 
 type Environment = (node: TopologyNode) => Record<string, string>;
@@ -10,8 +12,15 @@ function devices({ deviceType, deviceIds }: TopologyNode): string[] {
   return ['--num-gpus', String(deviceType === 'gpu' ? count : 0)];
 }
 
+const place = ({ address }: TopologyNode, port: number): string => `${inUrl(address)}:${port}`;
+
+/** Ray is where vLLM is. */
+export function rayOf([vllm = 'vllm']: readonly string[]): string {
+  return vllm.includes('/') ? posix.join(posix.dirname(vllm), 'ray') : 'ray';
+}
+
 /** Succeeds when `ray status` shows all nodes and, where there are any, all devices. */
-function complete({ nodes, masterPort }: GroupTopology, env: Record<string, string>): Command {
+function complete({ nodes, masterPort }: GroupTopology, ray: string, env: Record<string, string>): Command {
   const [head] = nodes as [TopologyNode, ...TopologyNode[]];
   const wanted =
     head.deviceType === 'none' ? 0 : nodes.reduce((sum, { deviceIds }) => sum + deviceIds.length, 0);
@@ -22,7 +31,7 @@ function complete({ nodes, masterPort }: GroupTopology, env: Record<string, stri
     $2 ~ /^(GPU|NPU)$/ { split($1, part, "/"); devices += part[2] }
     END { exit !(nodes >= ${nodes.length} && devices >= ${wanted}) }`;
   return {
-    argv: ['sh', '-c', `ray status --address ${head.address}:${masterPort} | awk '${program}'`],
+    argv: ['sh', '-c', `"$1" status --address "$2" | awk '${program}'`, 'sh', ray, place(head, masterPort)],
     label: 'ray status',
     cwd: head.workDir,
     env,
@@ -30,14 +39,19 @@ function complete({ nodes, masterPort }: GroupTopology, env: Record<string, stri
 }
 
 /** The head, then the workers, then nothing until all nodes and devices are there. */
-export function rayStages(topology: GroupTopology, environment: Environment, timeout: Ms): Stage[] {
+export function rayStages(
+  topology: GroupTopology,
+  ray: string,
+  environment: Environment,
+  timeout: Ms,
+): Stage[] {
   const { nodes, masterPort } = topology;
   const [head, ...workers] = nodes as [TopologyNode, ...TopologyNode[]];
   const process = (node: TopologyNode, role: string, ...more: string[]): PlannedProcess => ({
     rank: node.rank,
     role,
     command: {
-      argv: ['ray', 'start', ...more, '--node-ip-address', node.address, ...devices(node), '--block'],
+      argv: [ray, 'start', ...more, '--node-ip-address', node.address, ...devices(node), '--block'],
       cwd: node.workDir,
       env: environment(node),
     },
@@ -51,9 +65,9 @@ export function rayStages(topology: GroupTopology, environment: Environment, tim
     },
     {
       processes: workers.map((node) =>
-        process(node, 'ray-worker', '--address', `${head.address}:${masterPort}`, '--disable-usage-stats'),
+        process(node, 'ray-worker', '--address', place(head, masterPort), '--disable-usage-stats'),
       ),
-      until: { kind: 'command', rank: 0, command: complete(topology, environment(head)) },
+      until: { kind: 'command', rank: 0, command: complete(topology, ray, environment(head)) },
       timeout,
     },
   ];

@@ -2,9 +2,9 @@ import type { GroupShape } from '../../config/parallel-config.ts';
 import type { ConstraintRule } from '../../core/space/constraints.ts';
 import type { Field } from '../../core/space/field.ts';
 import type { Preset } from '../../parallel/ports.ts';
-import type { FlagRules } from '../arguments.ts';
+import { leftOpen, type FlagRules } from '../arguments.ts';
 import { field, loadFields } from '../fields.ts';
-import { fieldOfLayouts, layoutField, layoutText, legalLayouts } from '../layout.ts';
+import { checkedLayouts, fieldOfLayouts, layoutField, layoutText, legalLayouts } from '../layout.ts';
 import type { Distributed, VllmConfig } from './config.ts';
 
 const switches = [
@@ -33,6 +33,21 @@ export const vllmFlags: FlagRules = {
     '--swap-space',
   ]),
   negatable: new Set(switches),
+  aliases: { '--quantization': ['-q'], '--compilation-config': ['-O', '-cc'] },
+};
+
+const rank = 'Leave it out: it follows from the nodes of the group and `distributed`.';
+
+/** What is not for `others` to say. */
+export const vllmReserved: Readonly<Record<string, string>> = {
+  '--port': 'Give it as port = "…" in [vllm.command].',
+  '--host': 'Leave it out, or give host = "0.0.0.0" in [vllm.command].',
+  '--served-model-name': 'Give it as served_model_name = "…" in [vllm.command].',
+  '--nnodes': rank,
+  '--node-rank': rank,
+  '--master-addr': rank,
+  '--master-port': rank,
+  '--headless': rank,
 };
 
 /** Several nodes serve by multiprocessing unless the user says otherwise. */
@@ -44,9 +59,9 @@ export function distributedOf(
 }
 
 function layoutsOf(config: VllmConfig, shape: GroupShape): string[] {
-  if (config.layouts !== undefined) return config.layouts;
   const distributed = distributedOf(config, shape);
   const across = distributed === 'dp' ? 'data' : distributed === 'none' ? 'none' : 'pipeline';
+  if (config.layouts !== undefined) return checkedLayouts(config.layouts, { ...shape, across }, 'vllm');
   return legalLayouts({ ...shape, across, experts: config.experts }).map(layoutText);
 }
 
@@ -54,9 +69,9 @@ const kvCacheDtype = 'KV_CACHE_DTYPE';
 
 /** Numbers and sources: docs/engines/vllm.md. */
 export function vllmFields(config: VllmConfig, shape: GroupShape): readonly Field[] {
+  const layouts = layoutsOf(config, shape);
   if (config.target_field.length > 0 && config.fields === undefined) return config.target_field;
   const npu = shape.deviceType === 'npu';
-  const layouts = layoutsOf(config, shape);
   const ray = distributedOf(config, shape) === 'ray';
   const standard = [
     npu
@@ -79,7 +94,8 @@ export function vllmFields(config: VllmConfig, shape: GroupShape): readonly Fiel
   ].filter((one) => !(one.dtype === 'enum' && (one.dtype_param as unknown[]).length < 2));
   const own = config.target_field;
   const known = config.fields === 'wide' ? [...standard, ...wide] : standard;
-  return [...own, ...known.filter(({ name }) => !own.some((one) => one.name === name))];
+  const open = leftOpen(known, config.command.others, vllmFlags);
+  return [...own, ...open.filter(({ name }) => !own.some((one) => one.name === name))];
 }
 
 export const vllmNumerics = [kvCacheDtype, 'QUANTIZATION', 'SPECULATIVE_CONFIG'];

@@ -378,8 +378,13 @@ function container(args) {
       const value = flag.value === 'none' ? true : (inline ?? rest[++i]);
       given.push([flag.name, value]);
     }
-    const [image, ...command] = rest.slice(i);
+    const [image, ...words] = rest.slice(i);
     const values = (name) => given.filter(([one]) => one === name).map(([, value]) => value);
+    // An image of an engine starts it whatever it is told, unless it is told what to start.
+    const command = [
+      ...(values('--entrypoint').length === 0 ? ['vllm', 'serve'] : values('--entrypoint')),
+      ...words,
+    ];
     witness('docker run', rest, { given, image, command });
     // A container sees the variables that it is given, not those of its client.
     const env = {
