@@ -172,9 +172,11 @@ async function refuseForeignServices(
   );
 }
 
-/** The search's, and those that measure the baseline and the finalists again. */
-function plannedEvaluations({ search, confirmation: { runs, finalists } }: Settings): number {
-  return search.maxEvaluations + runs * (finalists + 1);
+/** At most: the search's, and those that refine and measure again. */
+function plannedEvaluations({ search, twoStage, confirmation: { runs, finalists } }: Settings): number {
+  const steps = twoStage === undefined || twoStage.maxSteps === 0 ? 0 : twoStage.maxSteps + 1;
+  // The cheapest and the fastest of the search are refined, at most so many of each.
+  return search.maxEvaluations + runs * (finalists + 1) + 2 * finalists * steps;
 }
 
 async function announce(

@@ -34,7 +34,7 @@ async function keepBest(
 ): Promise<Record<string, string>> {
   const group = groups.find(({ id }) => id === best.group_id) ?? groups[0];
   if (group === undefined) return {};
-  const { engine, engineConfig, space } = settings;
+  const { engine, engineConfig, benchmark, space } = settings;
   return writeBest(directory, {
     params: best.params,
     fields: space.fields,
@@ -42,6 +42,7 @@ async function keepBest(
     hosts: group.hosts,
     document: input.document.values,
     engine,
+    benchmark,
     quote,
   });
 }

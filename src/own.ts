@@ -4,10 +4,10 @@ import { pathToFileURL } from 'node:url';
 import { z } from 'zod';
 import { benchmarks, type BenchmarkKind } from './benchmarks/index.ts';
 import { ConfigurationError } from './base/errors.ts';
-import { fieldsSchema } from './config/schema.ts';
+import { fieldsSchema, topLevelShape } from './config/schema.ts';
 import type { Field } from './core/space/field.ts';
 import { engines } from './engines/index.ts';
-import type { Benchmark, Engine } from './parallel/ports.ts';
+import type { Benchmark, BenchmarkResult, Engine } from './parallel/ports.ts';
 
 /** Engines and benchmarks of the user: ES modules whose default export is one. */
 
@@ -15,6 +15,10 @@ type Exported = Readonly<Record<string, unknown>>;
 
 /** A name that is the path of a module. */
 export const isPath = (name: string): boolean => /[/\\]/.test(name) || /\.m?js$/.test(name);
+
+/** A path that still leads there from another directory. */
+export const absolutePath = <T>(name: T): T | string =>
+  typeof name === 'string' && isPath(name) ? resolve(name) : name;
 
 function wrong(path: string, problems: readonly string[], kind: 'engine' | 'benchmark'): ConfigurationError {
   return new ConfigurationError(
@@ -73,7 +77,9 @@ function schemaOf(config: unknown): z.ZodType | undefined {
 }
 
 const notTaken = (name: unknown, taken: readonly { readonly name: string }[]): string[] =>
-  taken.some((one) => one.name === name) ? [`the name ${String(name)} is taken`] : [];
+  taken.some((one) => one.name === name) || Object.hasOwn(topLevelShape, String(name))
+    ? [`the name ${String(name)} is taken`]
+    : [];
 
 const schemaProblem = (schema: z.ZodType | undefined): string[] =>
   schema === undefined ? ['`config` must be a zod schema, or a function that makes one'] : [];
@@ -143,6 +149,40 @@ export async function ownEngine(path: string): Promise<Engine & { readonly path:
   };
 }
 
+const measured = z.number().nullable();
+
+/** What `run` gives, with what may be left out; zod refuses NaN and Infinity. */
+const resultSchema: z.ZodType<BenchmarkResult> = z.strictObject({
+  performance: z.strictObject({
+    generate_speed: measured,
+    time_to_first_token: measured,
+    time_per_output_token: measured,
+    success_rate: measured,
+    throughput: measured,
+  }),
+  percentiles: z
+    .partialRecord(z.enum(['ttft_ms', 'tpot_ms', 'itl_ms', 'e2el_ms']), z.record(z.string(), z.number()))
+    .default({}),
+  goodput: measured.default(null),
+  numPrompts: z.int().min(0),
+  raw: z.array(z.strictObject({ name: z.string(), content: z.string() })).default([]),
+  flags: z.array(z.string()).default([]),
+});
+
+/** @throws ConfigurationError naming the key */
+function checkedResult(path: string, result: unknown): BenchmarkResult {
+  const parsed = resultSchema.safeParse(result);
+  if (parsed.success) return parsed.data;
+  const issues = parsed.error.issues.map(
+    ({ path: at, message }) => `${at.map(String).join('.')}: ${message}`,
+  );
+  throw new ConfigurationError(
+    `${path}: \`run\` gives no result: ${issues.slice(0, 3).join('; ')}`,
+    {},
+    { remedy: 'Correct the module; null stands for what was not measured. See docs/own-benchmark.md.' },
+  );
+}
+
 /** @throws ConfigurationError that says what is wrong with the export */
 export async function ownBenchmark(path: string): Promise<BenchmarkKind & { readonly path: string }> {
   const exported = await defaultExport(path, 'benchmark');
@@ -155,7 +195,13 @@ export async function ownBenchmark(path: string): Promise<BenchmarkKind & { read
   if (problems.length > 0 || config === undefined) throw wrong(path, problems, 'benchmark');
   const { name } = exported as { readonly name: string };
   const nothing = { [Symbol.asyncDispose]: async () => Promise.resolve() };
-  const benchmark = { name, ...nothing, ...bound(exported, 'run', 'check') } as unknown as Benchmark;
+  const methods = bound(exported, 'run', 'check') as unknown as Benchmark;
+  const benchmark: Benchmark = {
+    ...nothing,
+    ...methods,
+    name,
+    run: async (...words) => checkedResult(path, await methods.run(...words)),
+  };
   const fields = bound(exported, 'fieldsOf') as Pick<BenchmarkKind, 'fieldsOf'>;
   return { path, name, config, ...fields, create: async () => Promise.resolve(benchmark) };
 }

@@ -1,9 +1,10 @@
+import { resolve } from 'node:path';
 import type { EventSink } from './base/events.ts';
 import { createRng } from './base/rng.ts';
 import { fromSeconds, ms } from './base/units.ts';
 import type { Settings } from './config/settings.ts';
-import { isConstant } from './core/space/field.ts';
-import { isRequestRate } from './core/tuning/load-fields.ts';
+import { createSearchSpace } from './core/space/space.ts';
+import { isRequestRate, isTunableLoad } from './core/tuning/load-fields.ts';
 import { hostRuntime } from './remote/host-runtime.ts';
 import { Evaluation } from './parallel/evaluation.ts';
 import type { EvaluationDependencies } from './parallel/measuring.ts';
@@ -77,9 +78,11 @@ export function wireMonitor(
 /** Load tools on the controller are this run's as well. */
 async function toolsHere(
   world: World,
-  { runId, directory }: RunStore,
+  { runId, directory: given }: RunStore,
   { groupId, trialId, attempt }: Parameters<EvaluationDependencies['controller']>[0],
 ): Promise<ToolHost> {
+  // Its commands are run from elsewhere.
+  const directory = resolve(given);
   const owner = { runId, groupId, rank: 0 };
   return {
     executor: await world.controller(),
@@ -101,6 +104,7 @@ export function wireDispatcher(
 ): ParticleDispatcher {
   const { settings, events, world, store, pool, benchmark, speedTarget, resultCallback } = wiring;
   const { clock, engine, http } = world;
+  const rate = settings.twoStage?.fields.find((one) => isRequestRate(one) && isTunableLoad(one));
   const { parallel, engineConfig, benchmarkConfig, fitness, seed } = settings;
   const evaluation = new Evaluation({
     ...{ http, engine, engineConfig, benchmark, benchmarkConfig, fitness, clock, events, store, seed },
@@ -109,11 +113,13 @@ export function wireDispatcher(
     speedTarget,
     sampleSize: settings.sampleSize,
     benchmarkPatterns: settings.patterns.benchmark,
-    twoStage: settings.twoStage && {
-      rate: settings.twoStage.fields.find((one) => isRequestRate(one) && !isConstant(one)),
-    },
+    twoStage: rate && { rate },
     controller: async (trial) => toolsHere(world, store, trial),
   });
+  // While the load is found by measuring, rules about it wait.
+  const whole = settings.twoStage
+    ? createSearchSpace(settings.twoStage.fields, settings.rules)
+    : settings.space;
   return new ParticleDispatcher({
     ...{ pool, evaluation, clock, events, store, resultCallback },
     retry: {
@@ -124,6 +130,7 @@ export function wireDispatcher(
       jitter: 0.1,
     },
     rng: createRng(seed).fork('retries'),
-    broken: (params) => settings.space.broken(params),
+    foundRate: rate?.name,
+    broken: ({ origin, params }) => (origin === 'fine-tune' ? whole : settings.space).broken(params),
   });
 }

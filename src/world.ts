@@ -1,5 +1,6 @@
 import { need } from './base/assert.ts';
 import { systemClock, type Clock } from './base/clock.ts';
+import { builtinConfig } from './benchmarks/builtin/config.ts';
 import { benchmarks } from './benchmarks/index.ts';
 import type { Settings } from './config/settings.ts';
 import { engineNamed } from './engines/index.ts';
@@ -55,7 +56,12 @@ function realWorld({ engine, benchmark, local, runtime, acceptNewHostKeys }: Set
 /** The machines and this clock, or a model of them. */
 export function worldOf(settings: Settings): World {
   if (settings.simulation === undefined) return realWorld(settings);
-  const simulation = createSimulation(settings.simulation, settings.seed);
+  const simulation = createSimulation(
+    settings.simulation,
+    settings.seed,
+    // Other load tools are not simulated: their place takes the generator with its usual load.
+    settings.benchmark === 'builtin' ? undefined : builtinConfig.parse({}),
+  );
   const { clock, benchmark } = simulation;
   return {
     ...simulation,

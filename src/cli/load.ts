@@ -4,7 +4,7 @@ import { parseNodeString, readHostfile, type HostGroups } from '../config/host-l
 import { resolveSettings, type Settings, type SettingsInput } from '../config/settings.ts';
 import { knownKeys } from '../config/validate.ts';
 import { readConfig, type ConfigDocument } from '../config/sources.ts';
-import { knowOwn } from '../own.ts';
+import { absolutePath, knowOwn } from '../own.ts';
 import { simulatedStudy } from './demo-study.ts';
 import type { CliOptions } from './options.ts';
 
@@ -28,18 +28,31 @@ function studied(document: ConfigDocument, { simulate, engine }: CliOptions): Co
 }
 
 /** Modules of the user that flags or files name. */
-async function loadOwn(document: ConfigDocument, { engine, benchmarkPolicy }: CliOptions): Promise<void> {
-  const { engine: named, benchmark } = document.values;
+async function loadOwn(
+  { values }: ConfigDocument,
+  { engine, benchmarkPolicy }: Pick<CliOptions, 'engine' | 'benchmarkPolicy'>,
+): Promise<void> {
   const text = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined);
+  const { engine: named, benchmark } = values;
   await knowOwn({ engine: engine ?? text(named), benchmark: benchmarkPolicy ?? text(benchmark) });
+}
+
+/** With paths of modules that hold wherever the run is resumed. */
+function withPaths(document: ConfigDocument): ConfigDocument {
+  const { engine, benchmark, ...values } = document.values;
+  const named = Object.entries({ engine, benchmark }).filter(([, value]) => value !== undefined);
+  const paths = named.map(([key, value]) => [key, absolutePath(value)] as const);
+  return { ...document, values: { ...values, ...Object.fromEntries(paths) } };
 }
 
 /** Settings from files, environment and flags. @throws ConfigurationError */
 export async function loadSettings(options: CliOptions): Promise<Loaded> {
   const surroundings = { cwd: process.cwd(), home: homedir(), env: process.env };
-  const document = studied(readConfig(options.config, knownKeys(registry), surroundings), options);
-  await loadOwn(document, options);
-  const { engine, benchmarkPolicy, parallel, npusPerNode, seed, output } = options;
+  const document = withPaths(studied(readConfig(options.config, knownKeys(registry), surroundings), options));
+  const engine = absolutePath(options.engine);
+  const benchmarkPolicy = absolutePath(options.benchmarkPolicy);
+  await loadOwn(document, { engine, benchmarkPolicy });
+  const { parallel, npusPerNode, seed, output } = options;
   const { identity, user, sshPort, acceptNewHostKeys, backup, pd, simulate } = options;
   const flags = {
     ...{ engine, benchmarkPolicy, parallel, npusPerNode, seed, output },

@@ -6,7 +6,7 @@ import { resolveSettings } from '../config/settings.ts';
 import { ConfigurationError } from '../base/errors.ts';
 import { EventBus } from '../base/events.ts';
 import type { Summary } from '../report/summary.ts';
-import { answerText } from '../report/text.ts';
+import { answerText, type ScoredStatistics } from '../report/text.ts';
 import { vllmSweep } from '../report/vllm-sweep.ts';
 import { readJournal } from '../runs/journal.ts';
 import type { RunPaths } from '../runs/run-store.ts';
@@ -81,7 +81,9 @@ export async function runAndTell(
   if (error !== undefined) log?.error({ err: error }, 'the run was stopped');
   if (options.export === 'vllm-sweep' && summary.run_id !== '') await exportSweep(paths);
   const file = (name: string): string => quote(join(paths.directory, name));
-  printOutcome(summary, error, options, () => answerText(summary, settings.fitness, file));
+  printOutcome(summary, error, options, () =>
+    answerText(summary, settings.fitness, settings.benchmarkConfig as ScoredStatistics, file),
+  );
   const unfinished = summary.status === 'interrupted' || summary.status === 'failed';
   if (summary.run_id !== '' && resumable && unfinished) {
     process.stderr.write(
@@ -139,8 +141,16 @@ async function unfinishedRun(options: CliOptions): Promise<string | undefined> {
 /** Without a run of ours to go on with, what tables of the original say is where the swarm begins. */
 async function withHistory(loaded: Loaded, options: CliOptions): Promise<Loaded> {
   const { settings, input } = loaded;
-  const history = readHistory(settings.storeDir, settings.space.fields);
+  const history = readHistory(settings.storeDir, settings.space.fields, settings.fitness);
   if (history.length === 0) await runToResume(options.output ?? settings.output, undefined); // says what is missing
+  const { synchronous, algorithm } = settings.search;
+  if (synchronous || algorithm === 'random') {
+    throw new ConfigurationError(
+      `Measurements of earlier tables are for the swarm alone, not for ${synchronous ? 'synchronous = true' : 'algorithm = "random"'}`,
+      {},
+      { remedy: 'Leave that key out, or start without --load-breakpoint.' },
+    );
+  }
   const known = { ...input, history };
   const { length } = history;
   const note = `beginning with ${length} measurement${length === 1 ? '' : 's'} of earlier tables in ${settings.storeDir}`;

@@ -1,20 +1,24 @@
 import { z } from 'zod';
 import { presetNames } from '../core/serving/presets.ts';
-import { dtypes, type Field, type ParamValue } from '../core/space/field.ts';
+import { dtypes, enumValues, type Field, type ParamValue } from '../core/space/field.ts';
 import { boolean, environment, integer, list, number, oneOf, seconds, text } from './schema-types.ts';
 
-const paramValue = z.preprocess(
-  (value) => {
-    if (value === 'true' || value === 'false') return value === 'true';
-    return typeof value === 'string' && value.trim() !== '' && Number.isFinite(Number(value))
-      ? Number(value)
-      : value;
-  },
-  z.union([z.number(), z.boolean(), z.string()], { error: 'a number, true, false or a text' }),
-) as z.ZodType<ParamValue>;
+const paramValue: z.ZodType<ParamValue> = z.union([z.number(), z.boolean(), z.string()], {
+  error: 'a number, true, false or a text',
+});
 
-/** One `target_field`, with the original's defaults. */
-export const fieldSchema: z.ZodType<Field> = z.strictObject({
+/** Numbers and truth values may be written as texts; a text that is meant as one stays. */
+function withTypedValue(field: Field): Field {
+  const { value, dtype } = field;
+  const listed = dtype === 'enum' ? enumValues(field) : [];
+  const same = listed.find((one) => typeof one === 'string' && one === String(value));
+  if (same !== undefined) return { ...field, value: same };
+  if (typeof value !== 'string' || dtype === 'str') return field;
+  if (value === 'true' || value === 'false') return { ...field, value: value === 'true' };
+  return value.trim() !== '' && Number.isFinite(Number(value)) ? { ...field, value: Number(value) } : field;
+}
+
+const fieldShape = z.strictObject({
   name: text().default('max_batch_size'),
   config_position: text().default('BackendConfig.ScheduleConfig.maxBatchSize'),
   min: number().default(0),
@@ -27,6 +31,9 @@ export const fieldSchema: z.ZodType<Field> = z.strictObject({
   constant: z.union([number(), z.null()]).default(null),
   scale: oneOf('linear', 'log').optional(),
 });
+
+/** One `target_field`, with the original's defaults. */
+export const fieldSchema: z.ZodType<Field> = fieldShape.transform(withTypedValue);
 
 export const fieldsSchema = (): z.ZodType<Field[]> => list(fieldSchema, 'tables, one a field');
 

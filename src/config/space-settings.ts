@@ -2,7 +2,7 @@ import { ConfigurationError, ModelEvalStateError } from '../base/errors.ts';
 import { parseExpression } from '../core/space/expression.ts';
 import { derivedDtypes, type Field } from '../core/space/field.ts';
 import { createSearchSpace, type SearchSpace, type SpaceRules } from '../core/space/space.ts';
-import { fieldsInTwoStages } from '../core/tuning/load-fields.ts';
+import { fieldsInTwoStages, isTunableLoad } from '../core/tuning/load-fields.ts';
 import type { GroupShape } from './parallel-config.ts';
 import { InvalidConfiguration, type ConfigProblem } from './problems.ts';
 import type { TopLevel } from './schema.ts';
@@ -91,9 +91,14 @@ function problemOf(field: Field): string | undefined {
 /** While the swarm searches by the two-stage rule the load has no coordinate; the present configuration is run as it is. */
 export function twoStageSpace(space: SearchSpace, rules: SpaceRules, twoStage: boolean): SearchSpace {
   if (!twoStage) return space;
+  const loads = space.fields.filter(isTunableLoad).map(({ name }) => name.toLowerCase());
+  // A rule about the load is for when the load is chosen again.
+  const constraints = (rules.constraints ?? []).filter(
+    ({ expr }) => !parseExpression(expr).names.some((name) => loads.includes(name.toLowerCase())),
+  );
   const inside = fieldsInTwoStages(space.fields).map((field) => ({
     ...field,
     value: field.value ?? field.constant ?? field.max,
   }));
-  return { ...createSearchSpace(inside, rules), current: space.current };
+  return { ...createSearchSpace(inside, { ...rules, constraints }), current: space.current };
 }

@@ -5,7 +5,7 @@ import type { EventSink } from '../base/events.ts';
 import { ms, toSeconds, type GroupId, type Ms, type TrialId } from '../base/units.ts';
 import { fitness, type FitnessSettings } from '../core/fitness/fitness.ts';
 import { violations } from '../core/fitness/slo.ts';
-import type { Suggestion } from '../core/pso/optimizer.ts';
+import { isSearch, type Suggestion } from '../core/pso/optimizer.ts';
 import type { Field, ServingParams } from '../core/space/field.ts';
 import { secondStageRate } from '../core/tuning/load-fields.ts';
 import { blamedByWords } from './benchmark-words.ts';
@@ -49,7 +49,7 @@ export interface EvaluationDependencies {
   /** Where the throughput to aim at follows from the present configuration. */
   readonly speedTarget: SpeedTarget | undefined;
   /** Search with as much load as possible first, then at a rate that was seen to be possible. */
-  readonly twoStage: { readonly rate: Field | undefined } | undefined;
+  readonly twoStage: { readonly rate: Field } | undefined;
   /** What the user knows of the words of the load tool. */
   readonly benchmarkPatterns: readonly LogPattern[];
   /** How often the benchmark is repeated on the same service when the load tool itself fails. */
@@ -62,9 +62,6 @@ export interface Measurement {
   /** Where measuring chose a load of its own. */
   readonly params?: ServingParams;
 }
-
-/** Trials whose numbers only have to be good enough to go on; the others are what an answer is made of. */
-const searches: readonly Suggestion['origin'][] = ['preset', 'initial', 'swarm', 'jitter', 'random'];
 
 /** A dying service looks like a failing benchmark at first: its own word has this long to arrive. */
 const lastWord = ms(500);
@@ -104,12 +101,10 @@ export class Measuring {
   async #stages(job: Job): Promise<Measurement> {
     const { suggestion } = job;
     const rate = this.#deps.twoStage?.rate;
-    if (rate === undefined || !searches.includes(suggestion.origin)) {
+    if (rate === undefined || !isSearch(suggestion)) {
       return this.#measure(job);
     }
-    const unlimited = Object.fromEntries(
-      Object.entries(suggestion.params).filter(([name]) => name !== rate.name),
-    );
+    const unlimited = { ...suggestion.params, [rate.name]: Infinity };
     const first = await this.#measure({ ...job, suggestion: { ...suggestion, params: unlimited } });
     const { throughput } = first.verdict.performance;
     if (throughput === null) {
@@ -149,7 +144,7 @@ export class Measuring {
     const trial = { trialId, groupId: group.id, attempt };
     const context: BenchmarkContext = {
       ...{ ...trial, clock, events, runId: store.runId, seed, timeout, signal: bounded.signal },
-      sampleSize: searches.includes(origin) ? sampleSize : undefined,
+      sampleSize: isSearch(suggestion) ? sampleSize : undefined,
       toolHost: async (where) =>
         where === 'master' ? group.toolHost(trialId, attempt) : this.#deps.controller(trial),
       keep: async ({ name, content }: RawOutput) => store.keep(trialId, name, content),

@@ -9,9 +9,10 @@ import type { Suggestion } from '../core/pso/optimizer.ts';
 import { isConvicted, type NodeFailure } from '../core/resilience/conviction.ts';
 import { retryDelay, shouldRetry, type RetryPolicy } from '../core/resilience/retry-policy.ts';
 import type { ServingParams } from '../core/space/field.ts';
-import { paramsKey } from '../core/space/space.ts';
 import { errorRecord } from './error-record.ts';
 import type { Attempt, Evaluation } from './evaluation.ts';
+import { paramsKey } from '../core/space/space.ts';
+import { measurementKey } from './measurement-key.ts';
 import type { RunStore } from './ports.ts';
 import type { FailedAttempt, TrialRecord, Verdict } from './records.ts';
 import { effectiveParams } from './read-back.ts';
@@ -27,8 +28,10 @@ export interface DispatcherOptions {
   readonly events: EventSink;
   readonly store: RunStore;
   readonly rng: Rng;
+  /** The field whose value measuring finds while the swarm searches. */
+  readonly foundRate: string | undefined;
   /** The rule that a configuration breaks. */
-  readonly broken: (params: ServingParams) => string | undefined;
+  readonly broken: (suggestion: Suggestion) => string | undefined;
   /** Hears of every record of `evaluateParticles`. */
   readonly resultCallback?: ((record: TrialRecord) => void | Promise<void>) | undefined;
 }
@@ -68,15 +71,17 @@ export class ParticleDispatcher {
   /** A measurement of an earlier session counts for equal configurations of this one. */
   remember(record: TrialRecord): void {
     if (record.group_id !== null) this.#noteGroup(record.params, record.group_id);
-    if (record.reused_from !== null || record.verdict.kind === 'failed') return;
-    this.#measured.set(paramsKey(record.params), Promise.resolve(record));
+    const own = record.reused_from === null && record.confirms === null;
+    if (!own || record.verdict.kind === 'failed') return;
+    this.#measured.set(measurementKey(record, this.#options.foundRate), Promise.resolve(record));
     this.#rememberEffective(record);
   }
 
   /** Where the service adjusted what it was asked for, asking for that is the same configuration. */
   #rememberEffective(record: TrialRecord): void {
     if (record.verdict.kind !== 'scored') return;
-    const key = paramsKey(effectiveParams(record.params, record.verdict.effects));
+    const params = effectiveParams(record.params, record.verdict.effects);
+    const key = measurementKey({ ...record, params }, this.#options.foundRate);
     if (!this.#measured.has(key)) this.#measured.set(key, Promise.resolve(record));
   }
 
@@ -130,7 +135,7 @@ export class ParticleDispatcher {
       avoid: new Set(suggestion.confirms === undefined ? [] : this.#groupsOf(suggestion.params)),
     };
     if (suggestion.confirms !== undefined) return this.#untilVerdict(trial, told, signal);
-    const key = paramsKey(suggestion.params);
+    const key = measurementKey({ ...suggestion, trial_id: suggestion.trialId }, this.#options.foundRate);
     // Without an await where there is nothing to wait for: the place must be taken before anybody asks again.
     const known = this.#measured.get(key);
     const earlier = known && (await known.catch(() => undefined));
@@ -140,7 +145,7 @@ export class ParticleDispatcher {
       return record;
     }
     // What runs today is measured, whatever is thought of it.
-    const broken = suggestion.origin === 'current' ? undefined : this.#options.broken(suggestion.params);
+    const broken = suggestion.origin === 'current' ? undefined : this.#options.broken(suggestion);
     if (broken !== undefined) {
       const record = this.#record(trial, refused(broken));
       await told(record);

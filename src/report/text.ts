@@ -17,8 +17,8 @@ interface Row {
 const metrics = [
   { key: 'generate_speed', name: 'throughput', factor: 1, digits: 1, unit: 'tok/s' },
   { key: 'throughput', name: 'requests', factor: 1, digits: 2, unit: 'req/s' },
-  { key: 'time_to_first_token', name: 'TTFT (mean)', factor: 1000, digits: 1, unit: 'ms' },
-  { key: 'time_per_output_token', name: 'TPOT (mean)', factor: 1000, digits: 2, unit: 'ms' },
+  { key: 'time_to_first_token', name: 'TTFT', factor: 1000, digits: 1, unit: 'ms' },
+  { key: 'time_per_output_token', name: 'TPOT', factor: 1000, digits: 2, unit: 'ms' },
   { key: 'success_rate', name: 'success rate', factor: 100, digits: 1, unit: '%' },
 ] as const;
 
@@ -62,7 +62,16 @@ function spareCell(
   return `${(100 * share).toFixed(0)} %`.replace('-0 ', '0 ');
 }
 
-function comparison(summary: Summary, settings: FitnessSettings): string[] {
+/** Which statistic of a latency is scored, where the benchmark leaves the choice. */
+export type ScoredStatistics = Readonly<Partial<Record<string, unknown>>>;
+
+function metricName({ key, name }: (typeof metrics)[number], scored: ScoredStatistics): string {
+  if (!key.startsWith('time_')) return name;
+  const which = scored[key];
+  return `${name} (${typeof which === 'string' ? which : 'mean'})`;
+}
+
+function comparison(summary: Summary, settings: FitnessSettings, scored: ScoredStatistics): string[] {
   const slos = activeSlos(settings);
   const shown = summary.best ?? summary.closest;
   const { baseline } = summary;
@@ -75,7 +84,7 @@ function comparison(summary: Summary, settings: FitnessSettings): string[] {
       spare: slos.length === 0 ? '' : 'to spare',
     },
     ...metrics.map((metric) => ({
-      name: metric.name,
+      name: metricName(metric, scored),
       baseline: cell(baseline?.performance[metric.key], metric),
       best: cell(shown?.performance[metric.key], metric),
       slo: sloCell(metric, slos),
@@ -165,6 +174,7 @@ function tally({ evaluations: e, utilization }: Summary): string {
 export function answerText(
   summary: Summary,
   settings: FitnessSettings,
+  scored: ScoredStatistics,
   file: (name: string) => string,
 ): string {
   const launch = summary.artifacts['best_launch'];
@@ -174,7 +184,7 @@ export function answerText(
     '',
     ...(summary.best === null && summary.closest === null
       ? []
-      : [...comparison(summary, settings), '', ...parameters(summary), '']),
+      : [...comparison(summary, settings, scored), '', ...parameters(summary), '']),
     ...cautions(summary),
     tally(summary),
     ...(launch === undefined

@@ -1,5 +1,7 @@
+import { createHash } from 'node:crypto';
 import { stringify } from 'csv-stringify/sync';
 import type { ServingParams } from '../core/space/field.ts';
+import { paramsKey } from '../core/space/space.ts';
 import { isScored, type JournalEntry, type ScoredRecord } from '../parallel/records.ts';
 
 /** A run in the layout of `vllm bench sweep`, so that its plots work on it. */
@@ -19,10 +21,15 @@ function partOf(params: ServingParams, load: boolean): Record<string, unknown> {
 /** `max_num_seqs=64-block_size=16`, as it names its directories; safe for a file system. */
 function nameOf(params: Record<string, unknown>): string {
   const words = Object.entries(params).map(([name, value]) => `${name.toLowerCase()}=${String(value)}`);
-  return words
-    .join('-')
-    .replace(/[^\w=.-]/g, '_')
-    .slice(0, 180);
+  return words.join('-').replace(/[^\w=.-]/g, '_');
+}
+
+/** Cut where a file system would refuse it, without two combinations becoming one. */
+function directoryOf(params: ServingParams): string {
+  const name = `SERVE-${nameOf(partOf(params, false))}-BENCH-${nameOf(partOf(params, true))}`;
+  if (name.length <= 200) return name;
+  const digest = createHash('sha256').update(paramsKey(params)).digest('hex').slice(0, 12);
+  return `${name.slice(0, 187)}-${digest}`;
 }
 
 function documentOf(record: ScoredRecord, run: number): Record<string, unknown> {
@@ -57,7 +64,7 @@ export function vllmSweep(entries: readonly JournalEntry[]): ExportedFile[] {
     .filter(isScored);
   const byCombination = new Map<string, ScoredRecord[]>();
   for (const record of measured) {
-    const name = `SERVE-${nameOf(partOf(record.params, false))}-BENCH-${nameOf(partOf(record.params, true))}`;
+    const name = directoryOf(record.params);
     byCombination.set(name, [...(byCombination.get(name) ?? []), record]);
   }
   const files: ExportedFile[] = [];

@@ -12,9 +12,10 @@ export interface BestFiles {
   readonly fields: readonly Field[];
   readonly plan: LaunchPlan;
   readonly hosts: readonly string[];
-  /** The configuration that the run was made with, and the name of its engine table. */
+  /** The configuration that the run was made with, and the names of its tables with fields. */
   readonly document: Readonly<Record<string, unknown>>;
   readonly engine: string;
+  readonly benchmark: string;
   readonly quote: (word: string) => string;
 }
 
@@ -58,11 +59,23 @@ esac
 }
 
 /** The user's configuration with the recommended values as the present ones. */
-function tunedDocument({ document, engine, params }: BestFiles): string {
-  const table = document[engine] as { target_field?: { name: string }[] } | undefined;
-  const fields = table?.target_field?.map((field) => ({ ...field, value: params[field.name] }));
-  const tuned =
-    fields === undefined ? document : { ...document, [engine]: { ...table, target_field: fields } };
+function tunedDocument({ document, engine, benchmark, params }: BestFiles): string {
+  const tunedTable = (table: { target_field?: { name: string; value?: unknown }[] }): typeof table => ({
+    ...table,
+    ...(table.target_field === undefined
+      ? {}
+      : {
+          target_field: table.target_field.map((field) => ({
+            ...field,
+            value: params[field.name] ?? field.value,
+          })),
+        }),
+  });
+  const tables = [engine, benchmark].filter((name) => document[name] !== undefined);
+  const tuned = {
+    ...document,
+    ...Object.fromEntries(tables.map((name) => [name, tunedTable(document[name] as object)])),
+  };
   // A secret is left out: whoever starts from this file has it in the environment, or adds it.
   const shown = JSON.parse(
     JSON.stringify(tuned, (key, value: unknown) => (redactSecrets(key, value) === value ? value : undefined)),

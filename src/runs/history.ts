@@ -2,6 +2,7 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from 'csv-parse/sync';
 import { ConfigurationError } from '../base/errors.ts';
+import { fitness, type FitnessSettings } from '../core/fitness/fitness.ts';
 import type { Measured } from '../core/pso/optimizer.ts';
 import { isConstant, type Field, type ParamValue } from '../core/space/field.ts';
 
@@ -51,18 +52,41 @@ function valueOf(text: string | undefined, field: Field): ParamValue | undefined
 const isInside = (value: ParamValue, { dtype, min, max }: Field): boolean =>
   (dtype !== 'int' && dtype !== 'float') || (Number(value) >= min && Number(value) <= max);
 
+const number = (text: string | undefined): number | null => {
+  const value = Number(text);
+  return text === undefined || text.trim() === '' || !Number.isFinite(value) ? null : value;
+};
+
+/** A cost of 0 stands for none: then, as where there is none, it follows from what was measured. */
+function fitnessOf(row: Row, slos: FitnessSettings): number | undefined {
+  const kept = number(row['fitness']);
+  if (kept !== null && kept !== 0) return kept;
+  const performance = {
+    generate_speed: number(row['generate_speed']),
+    time_to_first_token: number(row['time_to_first_token']),
+    time_per_output_token: number(row['time_per_output_token']),
+    success_rate: number(row['success_rate']),
+    throughput: number(row['throughput']),
+  };
+  try {
+    return fitness(performance, slos).fitness;
+  } catch {
+    return undefined; // nothing was measured
+  }
+}
+
 /** A row that measured the fields of this study, within their bounds. */
-function measuredOf(row: Row, fields: readonly Field[]): Measured[] {
-  const fitness = Number(row['fitness']);
-  if (row['fitness'] === undefined || row['fitness'] === '' || !Number.isFinite(fitness)) return [];
+function measuredOf(row: Row, fields: readonly Field[], slos: FitnessSettings): Measured[] {
+  const cost = fitnessOf(row, slos);
+  if (cost === undefined) return [];
   const pairs = fields.map((field) => [field, valueOf(row[field.name], field)] as const);
   const open = pairs.filter(([field]) => !isConstant(field));
   if (open.some(([field, value]) => value === undefined || !isInside(value, field))) return [];
   const params = pairs.flatMap(([{ name }, value]) => (value === undefined ? [] : [[name, value] as const]));
-  return [{ params: Object.fromEntries(params), fitness }];
+  return [{ params: Object.fromEntries(params), fitness: cost }];
 }
 
 /** What the tables of a store say about these fields, oldest first. @throws ConfigurationError */
-export function readHistory(storeDir: string, fields: readonly Field[]): Measured[] {
-  return tables(storeDir).flatMap((file) => rowsOf(file).flatMap((row) => measuredOf(row, fields)));
+export function readHistory(storeDir: string, fields: readonly Field[], slos: FitnessSettings): Measured[] {
+  return tables(storeDir).flatMap((file) => rowsOf(file).flatMap((row) => measuredOf(row, fields, slos)));
 }

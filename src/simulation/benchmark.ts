@@ -1,5 +1,6 @@
 import { createRng } from '../base/rng.ts';
 import { ms } from '../base/units.ts';
+import type { Percentiles } from '../core/fitness/fitness.ts';
 import { distribution, percentilesOf } from '../core/fitness/percentiles.ts';
 import { arrivals } from '../core/load/arrivals.ts';
 import { normal } from '../core/pso/draws.ts';
@@ -10,30 +11,36 @@ import type { Benchmark, BenchmarkResult } from '../parallel/ports.ts';
 
 export interface SimulatedBenchmarkOptions {
   readonly preset: Preset;
+  /** Instead of the table of a load tool that cannot be simulated. */
+  readonly load: SimulatedLoad | undefined;
   /** Sigma of a log-normal factor on what is measured. */
   readonly noise: number;
   /** Of a group; 1 is the preset's. */
   readonly speedOf: (group: number) => number;
 }
 
-/** What the load generator's table says, as far as it matters here; other benchmarks have the generator's defaults. */
-interface LoadConfig {
+/** What the load generator's table says, as far as it matters here. */
+export interface SimulatedLoad {
   readonly num_prompts: number;
   readonly request_rate: number;
   readonly max_concurrency: number;
   readonly input_len: number | { readonly mean: number };
   readonly output_len: number | { readonly mean: number };
+  /** Which statistic is scored. */
+  readonly time_to_first_token: keyof Percentiles;
+  readonly time_per_output_token: keyof Percentiles;
 }
 
-const average = (length: LoadConfig['input_len']): number =>
+const average = (length: SimulatedLoad['input_len']): number =>
   Math.max(1, Math.round(typeof length === 'number' ? length : length.mean));
 
 /** The load generator against the model of the engine, on the study's clock. */
-export function simulatedBenchmark(options: SimulatedBenchmarkOptions): Benchmark<LoadConfig> {
+export function simulatedBenchmark(options: SimulatedBenchmarkOptions): Benchmark<SimulatedLoad> {
   const { preset } = options;
   return {
     name: 'simulated',
-    async run(config, _target, params, context): Promise<BenchmarkResult> {
+    async run(given, _target, params, context): Promise<BenchmarkResult> {
+      const config = options.load ?? given;
       const rng = createRng(context.seed).fork(`load/${context.trialId}/${context.attempt}`);
       const { concurrency, requestRate } = loadOf(params);
       const rate = requestRate === undefined ? config.request_rate : requestRate > 0 ? requestRate : Infinity;
@@ -54,18 +61,20 @@ export function simulatedBenchmark(options: SimulatedBenchmarkOptions): Benchmar
         ({ e2elMs, ttftMs, outputTokens }) => (e2elMs - ttftMs) / Math.max(1, outputTokens - 1),
       );
       const tokens = outcome.requests.reduce((sum, { outputTokens }) => sum + outputTokens, 0);
-      const performance = {
-        generate_speed: tokens / durationS,
-        time_to_first_token: ttft === undefined ? null : ttft.mean / 1000,
-        time_per_output_token: tpot === undefined ? null : tpot.mean / 1000,
-        success_rate: 1,
-        throughput: config.num_prompts / durationS,
-      };
-      const percentiles = Object.fromEntries(
+      const percentiles: BenchmarkResult['percentiles'] = Object.fromEntries(
         Object.entries({ ttft_ms: ttft, tpot_ms: tpot, e2el_ms: e2el }).flatMap(([name, one]) =>
           one === undefined ? [] : [[name, percentilesOf(one)]],
         ),
       );
+      const scored = (one: typeof ttft, which: keyof Percentiles): number | null =>
+        one === undefined ? null : percentilesOf(one)[which] / 1000;
+      const performance = {
+        generate_speed: tokens / durationS,
+        time_to_first_token: scored(ttft, config.time_to_first_token),
+        time_per_output_token: scored(tpot, config.time_per_output_token),
+        success_rate: 1,
+        throughput: config.num_prompts / durationS,
+      };
       return {
         performance,
         percentiles,

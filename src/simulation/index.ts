@@ -4,7 +4,7 @@ import { fromSeconds, type Ms } from '../base/units.ts';
 import { presets } from '../core/serving/presets.ts';
 import type { Benchmark, Connector, Engine, HttpProbe, NodeProbe, Runtime } from '../parallel/ports.ts';
 import type { Simulated } from '../config/settings.ts';
-import { simulatedBenchmark } from './benchmark.ts';
+import { simulatedBenchmark, type SimulatedLoad } from './benchmark.ts';
 import { paramsVariable, SimulatedMachines } from './machines.ts';
 
 /** Everything that a study needs from outside, on a virtual clock. */
@@ -29,7 +29,7 @@ function withoutQuestions(real: Engine): Engine {
   };
 }
 
-export function createSimulation(settings: Simulated, seed: number): Simulation {
+export function createSimulation(settings: Simulated, seed: number, load?: SimulatedLoad): Simulation {
   const clock = new VirtualClock();
   const preset = presets[settings.preset];
   const outage: Ms = fromSeconds(settings.outageSeconds);
@@ -49,6 +49,7 @@ export function createSimulation(settings: Simulated, seed: number): Simulation 
     benchmark: simulatedBenchmark({
       preset,
       noise,
+      load,
       speedOf: (group) => machines.speedOf(group),
     }),
     engine: (real) => ({

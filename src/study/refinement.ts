@@ -3,7 +3,7 @@ import type { Field, ServingParams } from '../core/space/field.ts';
 import type { FitnessSettings } from '../core/fitness/fitness.ts';
 import type { Suggestion } from '../core/pso/optimizer.ts';
 import { FineTune } from '../core/tuning/fine-tune.ts';
-import { isConcurrency, isRequestRate } from '../core/tuning/load-fields.ts';
+import { isRequestRate, isTunableLoad, loadValue } from '../core/tuning/load-fields.ts';
 import { refinementCandidates } from '../core/tuning/refinement.ts';
 import type { TrialId } from '../base/units.ts';
 import { isScored, type ScoredRecord, type TrialRecord } from '../parallel/records.ts';
@@ -39,17 +39,24 @@ function firstStep(params: ServingParams, fields: readonly Field[]): ServingPara
   const field = fields.find(isRequestRate);
   const rate = field && Number(params[field.name]);
   if (field === undefined || rate === undefined || Number.isNaN(rate)) return params;
-  const doubled = Math.min(field.max, Math.max(field.min, 2 * rate));
-  return { ...params, [field.name]: field.dtype === 'int' ? Math.trunc(doubled) : doubled };
+  return { ...params, [field.name]: loadValue(field, 2 * rate) };
+}
+
+/** With loads that the fields can have. */
+function allowed(params: ServingParams, fields: readonly Field[]): ServingParams {
+  const loads = fields.map((field) => [field.name, loadValue(field, Number(params[field.name]))] as const);
+  return { ...params, ...Object.fromEntries(loads) };
 }
 
 /** Brings the load of the best configurations to their SLOs, several at a time; decided by what was told alone. */
 export class Refinement {
   readonly #options: RefinementOptions;
   readonly #chains: Chain[];
+  readonly #loads: readonly Field[];
 
   constructor(told: readonly TrialRecord[], options: RefinementOptions) {
     this.#options = options;
+    this.#loads = options.fields.filter(isTunableLoad);
     this.#chains = this.#roots(told).map((record) => this.#begin(record));
     for (const record of told) this.tell(record);
   }
@@ -74,24 +81,27 @@ export class Refinement {
     if (chain === undefined) return;
     chain.inFlight = false;
     chain.steps++;
-    const next = isScored(record) ? chain.tuner.next(record.params, record.verdict.performance) : undefined;
+    const moved = isScored(record) ? chain.tuner.next(record.params, record.verdict.performance) : undefined;
+    const next = moved && allowed(moved, this.#loads);
     const isNew = next !== undefined && !chain.seen.has(paramsKey(next));
     chain.wanted = isNew && chain.steps <= this.#options.maxSteps ? next : undefined;
     if (next !== undefined) chain.seen.add(paramsKey(next));
   }
 
   #roots(told: readonly TrialRecord[]): ScoredRecord[] {
-    const { fields, finalists, maxSteps, slos, sloCoefficient: slo_coefficient } = this.#options;
-    if (maxSteps === 0 || !fields.some((field) => isConcurrency(field) || isRequestRate(field))) return [];
+    const { finalists, maxSteps, slos, sloCoefficient: slo_coefficient } = this.#options;
+    if (maxSteps === 0 || this.#loads.length === 0) return [];
     const measured = told.filter(isCandidate).filter(isScored);
     const rated = measured.map((record) => ({ record, ...record.verdict }));
     return refinementCandidates(rated, finalists, { ...slos, slo_coefficient }).map(({ record }) => record);
   }
 
   #begin({ trial_id: root, params }: ScoredRecord): Chain {
-    const { fields, slos, stepSize: step_size, sloCoefficient: slo_coefficient } = this.#options;
-    const wanted = firstStep(params, fields);
-    const tuner = new FineTune({ ...slos, step_size, slo_coefficient }, fields);
+    const { slos, stepSize: step_size, sloCoefficient: slo_coefficient } = this.#options;
+    const wanted = firstStep(params, this.#loads);
+    // TPOT moves the concurrency, so it must count.
+    const tuned = this.#loads.filter((field) => slos.tpot_penalty !== 0 || isRequestRate(field));
+    const tuner = new FineTune({ ...slos, step_size, slo_coefficient }, tuned);
     return { root, tuner, seen: new Set([paramsKey(wanted)]), steps: 0, inFlight: false, wanted };
   }
 }

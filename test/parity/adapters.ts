@@ -37,6 +37,7 @@ import { isConstant, type Field } from '../../src/core/space/field.ts';
 import { placeParams } from '../../src/core/space/config-document.ts';
 import { rangeToEnum, validateField } from '../../src/core/space/field.ts';
 import { valueText } from '../../src/core/space/format.ts';
+import { indivisible } from '../../src/core/space/derived.ts';
 import { fieldToParam, findAvailableValue, mapParamWithValue } from '../../src/core/space/mapping.ts';
 import { csvHeader, csvRow } from '../../src/runs/csv.ts';
 import { close, decode, refuses, same, type Case } from './compare.ts';
@@ -202,7 +203,12 @@ export const adapters: Readonly<Record<string, (input: Case) => void | Promise<v
       particles: c.context.n_particles,
       generation: c.context.iteration ?? 0,
     };
-    const map = () => mapParamWithValue(decode(c.position) as number[], given, context ?? undefined);
+    const map = () => {
+      const mapped = mapParamWithValue(decode(c.position) as number[], given, context ?? undefined);
+      const why = indivisible(given, Object.fromEntries(mapped));
+      if (why !== undefined) throw new Error(why);
+      return mapped;
+    };
     if (c.error !== undefined) {
       refuses(map);
       return;

@@ -55,6 +55,7 @@ test('launch.sh starts what was recommended, on each rank, whatever the values a
     hosts: ['a', 'b'],
     document,
     engine: 'script',
+    benchmark: 'builtin',
     quote,
   });
   const launch = join(directory, 'launch.sh');

@@ -272,6 +272,49 @@ describe('a simulated study', () => {
     expect(table!.content.trim().split('\n')).toHaveLength(summary.evaluations.measured + 1);
   });
 
+  test('another load tool is simulated by the usual load; the statistic that is scored is the one that is named', async () => {
+    const short = { n_particles: 4, iters: 1, confirm_runs: 0 };
+    const command = { command: 'true', metrics: { generate_speed: { value: 'x', unit: 'tok/s' } } };
+    const other = await simulate({ values: { ...short, builtin: undefined, benchmark: 'command', command } });
+    expect(other.error).toBeUndefined();
+    expect(other.summary.baseline!.performance.generate_speed).toBeGreaterThan(0);
+    const builtin = { ...(simulatedStudy['builtin'] as Table), time_to_first_token: 'p99' };
+    const { summary } = await simulate({ values: { ...short, builtin } });
+    const { time_to_first_token: ttft, percentiles } = summary.baseline!.performance;
+    expect(ttft! * 1000).toBeCloseTo((percentiles as { ttft_ms: { p99: number } }).ttft_ms.p99, 6);
+  });
+
+  test('in two stages a rate that was found is no rate that was chosen, also after an interruption', async () => {
+    const env = (name: string, max: number, value: number) => ({
+      ...{ name, config_position: 'env', dtype: 'int', min: 1, max, value },
+    });
+    const target_field = [env('MAX_NUM_SEQS', 4, 2), env('CONCURRENCY', 64, 16), env('REQUESTRATE', 7, 3)];
+    const values = {
+      ...{ ...underTwoStages, emulator: { preset: 'demo', target_field }, n_particles: 4, iters: 6 },
+      ...{ presets: false, parallel: { service_groups: [{ group_id: 0, nodes: [{ host: 'a' }] }] } },
+    };
+    const whole = await simulate({ values });
+    const recordsOf = ({ entries }: typeof whole) =>
+      entries.flatMap((entry) => (entry.type === 'told' ? [entry.record] : []));
+    const told = recordsOf(whole);
+    const refined = told.filter(({ refines }) => refines !== undefined);
+    expect(refined.length).toBeGreaterThan(0);
+    for (const { reused_from: from, params } of refined) {
+      for (const value of Object.values(params)) expect(Number.isInteger(value)).toBe(true);
+      const source = told.find((one) => one.trial_id === from);
+      if (source !== undefined) expect(source.trial_id === 0 || source.refines !== undefined).toBe(true);
+    }
+    let trials = 0;
+    const { directory, summary } = await simulate({
+      values,
+      until: (event) => event.type === 'trial.finished' && ++trials === 12,
+    });
+    const resumed = await simulate({ values, output: directory, resume: summary.run_id });
+    expect(recordsOf(resumed).map(({ params, reused_from: from }) => [params, from])).toEqual(
+      told.map(({ params, reused_from: from }) => [params, from]),
+    );
+  });
+
   test('what tables of the original measured is where the swarm begins', async () => {
     const plain = await simulate({ seed: 4 });
     const best = plain.summary.best;
@@ -281,16 +324,9 @@ describe('a simulated study', () => {
       join(plain.paths.directory, plain.summary.artifacts['csv']!),
       join(directory, 'store/data_storage_20250101000000.csv'),
     );
-    const history = readHistory(
-      join(directory, 'store'),
-      resolveSettings(
-        {
-          document: { values: simulatedStudy, origin: {}, files: [] },
-          flags: { simulate: true },
-        },
-        registry,
-      ).space.fields,
-    );
+    const document = { values: simulatedStudy, origin: {}, files: [] };
+    const { space, fitness: slos } = resolveSettings({ document, flags: { simulate: true } }, registry);
+    const history = readHistory(join(directory, 'store'), space.fields, slos);
     expect(history.length).toBeGreaterThan(50);
     expect(Math.min(...history.map(({ fitness }) => fitness))).toBeLessThanOrEqual(best!.fitness);
     const again = await simulate({

@@ -21,6 +21,11 @@ export interface Suggestion {
   readonly refines?: TrialId;
 }
 
+const searching: readonly Origin[] = ['preset', 'initial', 'swarm', 'jitter', 'random'];
+
+/** Its numbers only have to be good enough to go on; the others are what an answer is made of. */
+export const isSearch = ({ origin }: Pick<Suggestion, 'origin'>): boolean => searching.includes(origin);
+
 /** What the search needs to know of an outcome. No Infinity and no NaN gets in here. */
 export type Judgement =
   | { readonly kind: 'scored'; readonly fitness: Fitness }

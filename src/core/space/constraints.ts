@@ -40,6 +40,10 @@ export function createConstraint(
       `${JSON.stringify(expr)}: ${unknown.join(', ')} is no field here; known: ${Object.keys(known).join(', ')}`,
     );
   }
+  const bare = fields.find(({ name }) => name === expr.trim() || name.toLowerCase() === expr.trim());
+  if (!expression.isCondition || (bare !== undefined && bare.dtype !== 'bool')) {
+    throw new ConfigValidationError('expr', expr, `${JSON.stringify(expr)}: compare it with something`);
+  }
   return {
     text: reason ?? expr,
     holds: (params) => Boolean(expression.evaluate(scopeOf(params, surroundings))),

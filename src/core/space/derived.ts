@@ -114,11 +114,25 @@ function ternaryFactories(
   const value = as(param.dtype, param.product / divisor);
   if (value < limits.min) return as(param.dtype, limits.min);
   if (value > limits.max) return as(param.dtype, limits.max);
-  throw new ConfigValidationError(
-    field.name,
-    param.product,
-    `product ${param.product} is not divisible by ${divisor} (${param.target_names.join(' * ')}), and no values of them make it so`,
-  );
+  // Left as it is for `indivisible`: a position always decodes, but need not be one that can be started.
+  return value;
+}
+
+/** Why a configuration cannot be: a product that its two factors do not divide, and no others were near. */
+export function indivisible(
+  fields: readonly Field[],
+  params: Readonly<Record<string, ParamValue>>,
+): string | undefined {
+  const values = new Map(Object.entries(params));
+  for (const field of fields) {
+    if (field.dtype !== 'ternary_factories') continue;
+    const { product, target_names: names, dtype } = field.dtype_param as TernaryParam;
+    const divisor = productOf(fields, names, values);
+    if (dtype !== 'int' || divisor === undefined || divisor === 0 || product % divisor === 0) continue;
+    const clamped = Number(params[field.name]) !== toInt(product / divisor);
+    if (!clamped) return `${field.name}: ${product} is not divisible by ${names.join(' * ')} = ${divisor}`;
+  }
+  return undefined;
 }
 
 /** One rule a derived dtype; undefined leaves the value as it is. */

@@ -9,6 +9,8 @@ export interface Expression {
   readonly text: string;
   /** The names that it reads from the scope, in the order in which they occur. */
   readonly names: readonly string[];
+  /** It answers with yes or no, as far as its form tells. */
+  readonly isCondition: boolean;
   /** undefined where it reaches into what is not there. */
   evaluate(scope: Scope): unknown;
 }
@@ -53,6 +55,28 @@ function member(object: unknown, key: unknown): unknown {
 }
 
 const truthy = Boolean;
+
+const orders = (node: jsep.Expression): boolean =>
+  node.type === 'BinaryExpression' &&
+  ['<', '<=', '>', '>='].includes((node as jsep.BinaryExpression).operator);
+
+const conditional = ['<', '<=', '>', '>=', '==', '===', '!=', '!==', '&&', '||'];
+
+/** Whether it can only be true or false; a bare name is what its field is. */
+function asksSomething(node: jsep.Expression): boolean {
+  switch (node.type) {
+    case 'BinaryExpression':
+      return conditional.includes((node as jsep.BinaryExpression).operator);
+    case 'UnaryExpression':
+      return (node as jsep.UnaryExpression).operator === '!';
+    case 'Identifier':
+    case 'ConditionalExpression':
+    case 'MemberExpression':
+      return true;
+    default:
+      return typeof (node as jsep.Literal).value === 'boolean';
+  }
+}
 
 class Compiler {
   readonly names = new Set<string>();
@@ -110,12 +134,28 @@ class Compiler {
   }
 
   #binary(node: jsep.BinaryExpression): Evaluate {
+    if (orders(node)) this.#checkOrder(node);
     const [left, right] = [this.#of(node.left), this.#of(node.right)];
-    if (node.operator === '&&') return (scope) => (truthy(left(scope)) ? right(scope) : false);
-    if (node.operator === '||') return (scope) => (truthy(left(scope)) ? true : right(scope));
+    if (node.operator === '&&' || node.operator === '||') {
+      const goesOn = node.operator === '&&';
+      return (scope) => {
+        const first = left(scope);
+        return truthy(first) === goesOn ? right(scope) : first;
+      };
+    }
     const apply = binary[node.operator];
     if (apply === undefined) throw wrong(this.#text, `no operator ${node.operator} here`);
     return (scope) => apply(left(scope) as never, right(scope) as never);
+  }
+
+  /** What reads as a chain or compares texts would be true by accident. */
+  #checkOrder({ left, right, operator }: jsep.BinaryExpression): void {
+    if (orders(left) || orders(right)) {
+      throw wrong(this.#text, 'comparisons do not chain; write a <= b && b <= c');
+    }
+    if ([left, right].some((one) => one.type === 'Literal' && typeof one['value'] === 'string')) {
+      throw wrong(this.#text, `${operator} compares numbers; write them without quotes`);
+    }
   }
 
   #call(node: jsep.CallExpression): Evaluate {
@@ -138,5 +178,5 @@ export function parseExpression(text: string): Expression {
   }
   const compiler = new Compiler(text);
   const evaluate = compiler.compile(tree as jsep.CoreExpression);
-  return { text, names: [...compiler.names], evaluate };
+  return { text, names: [...compiler.names], isCondition: asksSomething(tree), evaluate };
 }

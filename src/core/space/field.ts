@@ -85,13 +85,22 @@ export function enumValues(field: Field): readonly ParamValue[] {
   return Array.isArray(field.dtype_param) ? (field.dtype_param as ParamValue[]) : [];
 }
 
-function checkBounds({ min, max, scale }: Field): void {
+/** The least and the largest value; of an enum those of its list, whatever its coordinate spans. */
+export function valueBounds(field: Field): { readonly min: number; readonly max: number } {
+  const listed = field.dtype === 'enum' ? enumValues(field).map(Number).filter(Number.isFinite) : [];
+  return listed.length === 0 ? field : { min: Math.min(...listed), max: Math.max(...listed) };
+}
+
+function checkBounds({ min, max, scale, dtype }: Field): void {
   if (min > max) {
     throw new ConfigValidationError(
       'min/max',
       `min=${min}, max=${max}`,
       `min (${min}) must be less than or equal to max (${max})`,
     );
+  }
+  if (scale === 'log' && dtype !== 'int' && dtype !== 'float') {
+    throw new ConfigValidationError('scale', 'log', `Only int and float have a scale, this is ${dtype}`);
   }
   if (scale === 'log' && min <= 0) {
     throw new ConfigValidationError('scale', 'log', `min (${min}) must be above 0 on a log scale`);

@@ -1,6 +1,6 @@
 import { ConfigValidationError } from '../../base/errors.ts';
 import { createConstraint, type Constraint, type ConstraintRule } from './constraints.ts';
-import type { DecodeContext } from './derived.ts';
+import { indivisible, type DecodeContext } from './derived.ts';
 import type { Scope } from './expression.ts';
 import {
   derivedDtypes,
@@ -77,6 +77,27 @@ function toUnit(x: number, { min, max, scale }: Field): number {
   return Math.min(1, Math.max(0, u));
 }
 
+function checkFinite({ name, min, max }: Field): void {
+  if (Number.isFinite(min) && Number.isFinite(max)) return;
+  throw new ConfigValidationError('min/max', `min=${min}, max=${max}`, `${name} needs finite bounds`);
+}
+
+function checkFactors({ name, dtype, dtype_param: param }: Field): void {
+  if (!/times|factories/.test(dtype) || Number.isFinite((param as { product?: unknown } | null)?.product))
+    return;
+  throw new ConfigValidationError('dtype_param', param, `${name} needs a \`product\`, a number`);
+}
+
+function checkShare({ name, dtype, dtype_param: given }: Field, fields: readonly Field[]): void {
+  const other = fields.find((one) => one.name === given);
+  if (dtype !== 'share' || other === undefined || other.dtype === 'int' || other.dtype === 'float') return;
+  throw new ConfigValidationError(
+    'dtype_param',
+    given,
+    `${name} is a share of ${other.name}, which must be int or float, not ${other.dtype}`,
+  );
+}
+
 function checkReferences(fields: readonly Field[]): void {
   const names = new Set<string>();
   for (const field of fields) {
@@ -94,6 +115,8 @@ function checkReferences(fields: readonly Field[]): void {
   }
   for (const field of fields) {
     const { dtype } = field;
+    checkFactors(field);
+    checkShare(field, fields);
     for (const other of referencesOf(field)) {
       if (typeof other === 'string' && names.has(other)) continue;
       throw new ConfigValidationError(
@@ -139,6 +162,7 @@ export function createSearchSpace(
     .map((field) => (field.constant === null ? field : { ...field, value: field.constant }));
   checkReferences(fields);
   const open = fields.filter((field) => !isConstant(field));
+  open.forEach(checkFinite);
   const lower = open.map((field) => field.min);
   const upper = open.map((field) => field.max);
   const constraints: Constraint[] = rules.map((rule) => createConstraint(rule, fields, surroundings));
@@ -159,7 +183,8 @@ export function createSearchSpace(
       const again = this.encode(params);
       return position.map((u, i) => (givesWay.has(open[i]?.name) ? (again[i] ?? u) : u));
     },
-    broken: (params) => constraints.find((constraint) => !constraint.holds(params))?.text,
+    broken: (params) =>
+      constraints.find((constraint) => !constraint.holds(params))?.text ?? indivisible(fields, params),
     encode(params) {
       const placed = fields.map((field) => nearest(field, params[field.name] ?? field.value));
       return fieldToParam(placed).params.map((x, i) => toUnit(x, open[i] as Field));

@@ -1,5 +1,5 @@
 import type { PerformanceIndex } from '../fitness/fitness.ts';
-import type { Field, ServingParams } from '../space/field.ts';
+import { valueBounds, type Field, type ServingParams } from '../space/field.ts';
 import { isConcurrency, isRequestRate } from './load-fields.ts';
 
 export interface FineTuneOptions {
@@ -61,8 +61,9 @@ export class FineTune {
   #byConcurrency(params: ServingParams, tpot: number): ServingParams | undefined {
     const { tpot_slo, slo_coefficient: band, step_size: step } = this.#options;
     const trail = this.#concurrency;
-    const changed = trail && this.#move(trail, step * room(tpot, tpot_slo, band));
-    if (trail === undefined || changed === undefined) return undefined;
+    if (trail === undefined) return undefined;
+    const changed = this.#move(trail, step * room(tpot, tpot_slo, band));
+    if (changed === undefined) return undefined;
     const rate = this.#rate;
     const first = rate === undefined ? {} : { [rate.field.name]: rate.values[0] as number };
     return { ...params, ...first, [trail.field.name]: changed };
@@ -91,7 +92,8 @@ export class FineTune {
     const turned = before !== undefined && last !== undefined && before * last < 0;
     const usable = previous !== undefined && (isRequestRate(field) || previous !== value);
     const wanted = turned && usable ? value + f * Math.abs(value - previous) : value * (1 + f);
-    const next = Math.min(field.max, most, Math.max(field.min, wanted));
+    const { min, max } = valueBounds(field);
+    const next = Math.min(max, most, Math.max(min, wanted));
     return Math.abs(next - value) >= smallestChange ? next : undefined;
   }
 }

@@ -1,11 +1,43 @@
-import type { Field, ParamValue } from '../space/field.ts';
+import {
+  derivedDtypes,
+  enumValues,
+  isConstant,
+  valueBounds,
+  type Field,
+  type ParamValue,
+} from '../space/field.ts';
 
 /** Parameters of the load: they need no restart of the service. */
 export const isConcurrency = ({ name }: Pick<Field, 'name'>): boolean =>
   name === 'CONCURRENCY' || name === 'MAXCONCURRENCY';
 export const isRequestRate = ({ name }: Pick<Field, 'name'>): boolean => name === 'REQUESTRATE';
 
-const converted = ({ dtype }: Field, value: number): number => (dtype === 'int' ? Math.trunc(value) : value);
+/** One whose number may be chosen: not fixed, not following from another field, no list of texts. */
+export function isTunableLoad(field: Field): boolean {
+  const isLoad = isConcurrency(field) || isRequestRate(field);
+  const texts = field.dtype === 'enum' && enumValues(field).some((value) => typeof value !== 'number');
+  return isLoad && !isConstant(field) && !derivedDtypes.includes(field.dtype) && !texts;
+}
+
+/** The nearest value that the field can have. */
+export function loadValue(field: Field, value: number): number {
+  const { min, max } = valueBounds(field);
+  const inside = Math.min(max, Math.max(min, value));
+  if (field.dtype === 'enum') {
+    const distance = (one: number): number => Math.abs(one - inside);
+    const [first = inside, ...rest] = enumValues(field).map(Number);
+    return rest.reduce((nearest, one) => (distance(one) < distance(nearest) ? one : nearest), first);
+  }
+  return field.dtype === 'int' ? Math.trunc(inside) : inside;
+}
+
+/** The field as a constant. */
+const pinned = (field: Field, value: number): Field => ({
+  ...field,
+  constant: value,
+  value,
+  dtype: field.dtype === 'enum' ? 'float' : field.dtype,
+});
 
 /**
  * The fields as they are while the swarm searches under the two-stage rule: concurrency at its maximum, request rate
@@ -16,12 +48,9 @@ export function fieldsInTwoStages(fields: readonly Field[]): (Omit<Field, 'value
   readonly value: ParamValue | null;
 })[] {
   return fields.map((field) => {
-    if (isConcurrency(field) && field.constant === null) {
-      const most = converted(field, field.max);
-      return { ...field, constant: most, value: most };
-    }
-    if (isRequestRate(field) && field.constant === null) {
-      return { ...field, constant: converted(field, field.max), value: null };
+    if (isTunableLoad(field)) {
+      const most = pinned(field, loadValue(field, valueBounds(field).max));
+      return isRequestRate(field) ? { ...most, value: null } : most;
     }
     const fixed = field.constant !== null && field.constant !== 0 && field.constant !== field.value;
     return fixed ? { ...field, value: field.constant } : field;
@@ -29,8 +58,5 @@ export function fieldsInTwoStages(fields: readonly Field[]): (Omit<Field, 'value
 }
 
 /** The request rate of the second stage: a little more than what the first stage got through. */
-export function secondStageRate(field: Field, throughput: number): number {
-  const wanted = throughput * 1.05;
-  const value = field.dtype === 'int' ? Math.trunc(wanted) : wanted;
-  return converted(field, Math.min(field.max, Math.max(field.min, value)));
-}
+export const secondStageRate = (field: Field, throughput: number): number =>
+  loadValue(field, throughput * 1.05);

@@ -234,10 +234,7 @@ export const llamacppEngine: Engine<LlamacppConfig> = {
       'error while handling argument',
       'This version of llama-server does not take an argument: see the line.',
     ),
-    operator(
-      'error: invalid argument',
-      'This version of llama-server does not know an argument: see the line.',
-    ),
+    operator('error: invalid argument', 'This version does not know an argument: see the line.'),
     operator('unknown model architecture', 'This version of llama.cpp does not know the model.'),
     operator('invalid value for main_gpu', 'Check the device ids of this node.'),
     nodeFault("couldn't bind HTTP server socket", 'Something else holds the port on this node.'),

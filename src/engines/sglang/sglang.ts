@@ -168,10 +168,7 @@ export const sglangEngine: Engine<SglangConfig> = {
       "FileNotFoundError: [Errno 2] No such file or directory: 'ninja'",
       'Install ninja on this node.',
     ),
-    operator(
-      'error: unrecognized arguments:',
-      'This version of SGLang does not know an argument: see the line.',
-    ),
+    operator('error: unrecognized arguments:', 'This version does not know an argument: see the line.'),
     wrapper('Scheduler hit an exception:'),
     wrapper('DataParallelController hit an exception'),
     wrapper('Received sigquit from a child process'),

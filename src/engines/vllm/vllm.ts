@@ -64,10 +64,7 @@ case $help in *--nnodes*) echo nnodes=yes ;; ?*) echo nnodes=no ;; *) echo nnode
       'Set [vllm] distributed to what this version can do.',
     ),
     operator("can't be set in headless mode", 'Leave API_SERVER_COUNT to the head.'),
-    operator(
-      'error: unrecognized arguments:',
-      'This version of vLLM does not know an argument: see the line.',
-    ),
+    operator('error: unrecognized arguments:', 'This version does not know an argument: see the line.'),
     operator(
       'error: argument ',
       'An argument has a value that this version of vLLM does not take: see the line.',
