@@ -1,10 +1,11 @@
 import { settleAll } from '../base/cancellation.ts';
 import { asOptimizerError, ConfigurationError } from '../base/errors.ts';
-import { ms } from '../base/units.ts';
+import { groupId, ms } from '../base/units.ts';
 import { controllerLives } from '../base/process-start.ts';
-import type { NodeConfig } from '../config/parallel-config.ts';
+import type { NodeConfig, ServiceGroupConfig } from '../config/parallel-config.ts';
 import { parseCensus, type OwnedFound } from '../parallel/leftovers.ts';
-import type { Executor, Runtime } from '../parallel/ports.ts';
+import type { Command, Executor, Runtime } from '../parallel/ports.ts';
+import { engineNamed } from '../engines/index.ts';
 import { localConnector, sshConnector } from '../remote/remote-executor.ts';
 import { runtimeOf } from '../remote/container-runtime.ts';
 import { newestRun } from '../runs/catalog.ts';
@@ -38,12 +39,19 @@ const words = {
   elsewhere: 'kept: its controller is on another machine (--force ends it)',
 } as const;
 
+interface Cleaned {
+  readonly rows: readonly Row[];
+  /** Configurations of the engine that a run had edited and now are as they were. */
+  readonly restored: readonly string[];
+}
+
 async function cleanNode(
   executor: Executor,
   runtime: Runtime,
+  putBack: Command | undefined,
   options: CleanOptions,
   signal: AbortSignal,
-): Promise<Row[]> {
+): Promise<Cleaned> {
   const { stdout } = await executor.run(runtime.census(), { signal, timeout });
   const found = parseCensus(executor.host, stdout);
   const ending = new Set(
@@ -56,12 +64,21 @@ async function cleanNode(
       for (const line of left.split('\n')) survivors.add(line.split(' ')[0] ?? '');
     }
   }
-  return found.map((one) => {
+  const rows = found.map((one) => {
     const decided = verdict(one, options.force === true);
     if (decided !== 'end') return { ...one, outcome: words[decided] };
     if (options.dryRun === true) return { ...one, outcome: 'would be ended' };
     return { ...one, outcome: survivors.has(String(one.pid)) ? 'STILL RUNNING' : 'ended' };
   });
+  // What still runs needs its configuration.
+  const quiet = options.dryRun !== true && rows.every(({ outcome }) => outcome === 'ended');
+  if (putBack === undefined || !quiet) return { rows, restored: [] };
+  const command = runtime.wrap(putBack, { runId: 'clean', groupId: groupId(0), rank: 0 });
+  const said = await executor.run(command, { signal, timeout });
+  const restored = [...said.stdout.matchAll(/^restored (.+)$/gm)].map(
+    ([, path]) => `${executor.host}: ${String(path)}`,
+  );
+  return { rows, restored };
 }
 
 function distinct(rows: readonly Row[]): Row[] {
@@ -121,18 +138,20 @@ function table(rows: readonly Row[]): string {
 
 async function onNode(
   node: NodeConfig,
-  { local, runtime }: Settings,
+  group: ServiceGroupConfig,
+  { local, runtime, engine, engineConfig }: Settings,
   options: CleanOptions,
   signal: AbortSignal,
-): Promise<{ rows: Row[]; error?: unknown }> {
+): Promise<Cleaned & { readonly error?: unknown }> {
   const connector = local
     ? localConnector
     : sshConnector({ acceptNewHostKeys: options.acceptNewHostKeys === true });
   try {
     await using executor = await connector.connect(node, signal, { retry: true });
-    return { rows: await cleanNode(executor, runtimeOf(runtime), options, signal) };
+    const putBack = engineNamed(engine).putBack?.(engineConfig, node, group);
+    return await cleanNode(executor, runtimeOf(runtime), putBack, options, signal);
   } catch (error) {
-    return { rows: [], error };
+    return { rows: [], restored: [], error };
   }
 }
 
@@ -146,8 +165,13 @@ export async function clean(options: CleanOptions): Promise<number> {
   }
   using stop = stopOnSignals(() => process.stderr.write('stopping\n'));
   const { settings } = loaded;
-  const nodes = settings.parallel.service_groups.flatMap((group) => group.nodes);
-  const results = await settleAll(nodes.map(async (node) => onNode(node, settings, options, stop.signal)));
+  const nodes = settings.parallel.service_groups.flatMap((group) =>
+    group.nodes.map((node) => ({ node, group })),
+  );
+  const results = await settleAll(
+    nodes.map(async ({ node, group }) => onNode(node, group, settings, options, stop.signal)),
+  );
+  const restored = results.flatMap((result) => result.restored);
   const rows = distinct(results.flatMap((result) => result.rows));
   const failures = results.flatMap((result) =>
     result.error === undefined ? [] : [asOptimizerError(result.error)],
@@ -162,9 +186,9 @@ export async function clean(options: CleanOptions): Promise<number> {
       outcome,
     }));
     process.stdout.write(
-      `${JSON.stringify({ schema: 1, processes: listed, errors: failures.map(({ message }) => message) }, null, 2)}\n`,
+      `${JSON.stringify({ schema: 1, processes: listed, restored, errors: failures.map(({ message }) => message) }, null, 2)}\n`,
     );
-  } else process.stdout.write(table(rows));
+  } else process.stdout.write(table(rows) + restored.map((path) => `put back ${path}\n`).join(''));
   for (const failure of failures) process.stderr.write(`error: ${failure.message}\n  → ${failure.remedy}\n`);
   const unclean = failures.length > 0 || rows.some((row) => row.outcome === 'STILL RUNNING');
   return unclean ? exitCodes.infrastructure : 0;

@@ -251,6 +251,8 @@ export interface Engine<C = unknown> {
   readonly logPatterns: readonly LogPattern[];
   /** Looked at once a node when it is connected; what it prints reaches `plan` as `inspected`. */
   inspection?(config: C, node: NodeConfig, group: ServiceGroupConfig): Command | undefined;
+  /** Undoes what a run that crashed left edited on a node; prints `restored PATH`. What was not edited stays. */
+  putBack?(config: C, node: NodeConfig, group: ServiceGroupConfig): Command | undefined;
   /** Fields as the inspected master says: present values, bounds that its memory allows. */
   refine?(config: C, fields: readonly Field[], master: TopologyNode, guidance: Guidance): Refined;
   readBack?(config: C, params: ServingParams, topology: GroupTopology): ReadBack | undefined;

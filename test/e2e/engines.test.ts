@@ -320,6 +320,12 @@ num_prompts = 10
       expect(finished.code, finished.stderr.slice(-1500) + finished.stdout.slice(-500)).toBe(0);
       expect(readFileSync(conf, 'utf8')).toBe(before);
       expect(existsSync(`${conf}.optimizer-original`)).toBe(false);
+      // Whoever does not start another run has `clean` for it.
+      writeFileSync(`${conf}.optimizer-original`, before, { mode: 0o640 });
+      writeFileSync(conf, '{"garbage": true}');
+      const cleaned = await project.run(['clean', ...project.args]);
+      expect(cleaned.stdout, cleaned.stderr).toContain(`: ${conf}`);
+      expect(readFileSync(conf, 'utf8')).toBe(before);
       const sizes = project
         .tools('mindieservice_daemon')
         .map(

@@ -20,8 +20,8 @@ const usualConfig = '/usr/local/Ascend/mindie/latest/mindie-service/conf/config.
 /** Beside the edited file; whoever finds it puts it back. */
 export const originalSuffix = '.optimizer-original';
 
-/** $1: a configured path or nothing; further words: device ids. */
-const script = `set -u
+/** $1: a configured path or nothing. Leaves the path in $c. */
+const findAndPutBack = `set -u
 conf=$1; shift
 for c in "$conf" "\${MIES_CONFIG_JSON_PATH:-}" "\${MINDIE_LLM_HOME_PATH:-/nonexistent}/conf/config.json" "\${MIES_INSTALL_PATH:-/nonexistent}/conf/config.json" ${usualConfig}; do
   [ -n "$c" ] && [ -f "$c" ] && break
@@ -29,7 +29,10 @@ for c in "$conf" "\${MIES_CONFIG_JSON_PATH:-}" "\${MINDIE_LLM_HOME_PATH:-/nonexi
 done
 if [ -n "$c" ] && [ -f "$c${originalSuffix}" ]; then
   cat "$c${originalSuffix}" >"$c" && rm -f "$c${originalSuffix}" && echo "restored $c"
-fi
+fi`;
+
+/** The same; further words: device ids. */
+const script = `${findAndPutBack}
 daemon=$(command -v mindie_llm_server) && env=yes || {
   env=no
   daemon=\${MIES_INSTALL_PATH:-/usr/local/Ascend/mindie/latest/mindie-service}/bin/mindieservice_daemon
@@ -61,6 +64,14 @@ export function inspectionCommand(
 ): Command {
   const words = [path ?? '', ...ids.map(String)];
   return { argv: ['sh', '-c', script, 'sh', ...words], label: 'looking at MindIE', env };
+}
+
+export function putBackCommand(
+  { config_path: path }: MindieConfig,
+  env: Readonly<Record<string, string>>,
+): Command {
+  const argv = ['sh', '-c', findAndPutBack, 'sh', path ?? ''] as const;
+  return { argv, label: 'putting the configuration back', env };
 }
 
 function parsed(text: string | undefined): JsonObject | undefined {

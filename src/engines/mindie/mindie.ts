@@ -3,7 +3,7 @@ import type { Field } from '../../core/space/field.ts';
 import { commonPatterns, node, operator, params, wrapper } from '../log-patterns.ts';
 import { batchBounds, guided, type ModelShape } from './bounds.ts';
 import { mindieConfig, type MindieConfig } from './config.ts';
-import { inspectionCommand, parseInspection, type MindieNode } from './inspection.ts';
+import { inspectionCommand, parseInspection, putBackCommand, type MindieNode } from './inspection.ts';
 import { mindiePlan, placesOf } from './plan.ts';
 import { mindieConstraints, mindieFields, valueAt, withPresentValues } from './space.ts';
 
@@ -97,6 +97,7 @@ export const mindieEngine: Engine<MindieConfig> = {
     { name: 'balanced', params: { max_batch_size: 128, max_prefill_token: 8192 } },
   ],
   plan: mindiePlan,
+  putBack: (config, machine, group) => putBackCommand(config, { ...group.env, ...machine.env }),
   inspection: (config, machine, group) =>
     inspectionCommand(config, machine.npu_ids, { ...group.env, ...machine.env }),
 
