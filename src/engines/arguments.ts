@@ -111,3 +111,14 @@ export function flagsOfFields(
     return [flag, valueText(value, field)];
   });
 }
+
+/** @throws ConfigurationError where the table of the engine names none */
+export function givenModel(
+  model: string,
+  engine: string,
+  what = 'the path or the name of the model',
+): string {
+  if (model !== '') return model;
+  const remedy = `Give ${what}: [${engine}.command] model = "…".`;
+  throw new ConfigurationError(`${engine}.command.model is missing`, {}, { remedy });
+}

@@ -1,5 +1,5 @@
 import { connect } from 'node:net';
-import { request } from 'undici';
+import { request, type Dispatcher } from 'undici';
 import { deadline } from '../base/cancellation.ts';
 import { systemClock } from '../base/clock.ts';
 import { CommunicationError } from '../base/errors.ts';
@@ -8,54 +8,48 @@ import type { HttpProbe } from '../parallel/ports.ts';
 
 const patience = ms(10_000);
 
+/** undefined where nobody answers in time. @throws when aborted */
+async function answer<T>(
+  url: string,
+  signal: AbortSignal,
+  read: (response: Dispatcher.ResponseData) => Promise<T>,
+): Promise<T | undefined> {
+  const late = (): Error => new CommunicationError(`${url} did not answer`);
+  using bounded = deadline(systemClock, patience, late, signal);
+  try {
+    return await read(await request(url, { signal: bounded.signal, reset: true }));
+  } catch {
+    signal.throwIfAborted();
+    return undefined;
+  }
+}
+
 export const httpProbe: HttpProbe = {
-  async status(url, signal) {
-    using bounded = deadline(
-      systemClock,
-      patience,
-      () => new CommunicationError(`${url} did not answer`),
-      signal,
-    );
-    try {
-      const { statusCode, body } = await request(url, { signal: bounded.signal, reset: true });
+  status: async (url, signal) =>
+    answer(url, signal, async ({ statusCode, body }) => {
       await body.dump();
       return statusCode;
-    } catch {
-      signal.throwIfAborted();
-      return undefined;
-    }
-  },
+    }),
 
-  async text(url, signal) {
-    using bounded = deadline(
-      systemClock,
-      patience,
-      () => new CommunicationError(`${url} did not answer`),
-      signal,
-    );
-    try {
-      const { statusCode, body } = await request(url, { signal: bounded.signal, reset: true });
+  text: async (url, signal) =>
+    answer(url, signal, async ({ statusCode, body }) => {
       const text = await body.text();
       return statusCode === 200 ? text : undefined;
-    } catch {
-      signal.throwIfAborted();
-      return undefined;
-    }
-  },
+    }),
 
   async listens(host, port, signal) {
     signal.throwIfAborted();
     return new Promise<boolean>((resolve) => {
       const socket = connect({ host, port, timeout: 3000 });
-      const answer = (listens: boolean) => (): void => {
+      const settle = (listens: boolean) => (): void => {
         socket.destroy();
         resolve(listens);
       };
-      socket.on('connect', answer(true));
-      socket.on('error', answer(false));
-      socket.on('timeout', answer(false));
-      signal.addEventListener('abort', answer(false), { once: true });
-      socket.on('close', () => signal.removeEventListener('abort', answer(false)));
+      socket.on('connect', settle(true));
+      socket.on('error', settle(false));
+      socket.on('timeout', settle(false));
+      signal.addEventListener('abort', settle(false), { once: true });
+      socket.on('close', () => signal.removeEventListener('abort', settle(false)));
     });
   },
 };

@@ -8,6 +8,7 @@ import type { Field } from '../../core/space/field.ts';
 import { valueText } from '../../core/space/format.ts';
 import { emulatorCommand } from '../../emulator/command.ts';
 import type { Engine, LaunchPlan, PlannedProcess, TopologyNode } from '../../parallel/ports.ts';
+import { field } from '../fields.ts';
 import { vllmEngine } from '../vllm/vllm.ts';
 
 const emulatorConfig = z.strictObject({
@@ -18,42 +19,19 @@ const emulatorConfig = z.strictObject({
 });
 type EmulatorConfig = z.infer<typeof emulatorConfig>;
 
-const field = (name: string, more: Partial<Field>): Field => ({
-  name,
-  config_position: 'env',
-  min: 0,
-  max: 1,
-  dtype: 'int',
-  value: 0,
-  dtype_param: null,
-  constant: null,
-  ...more,
-});
-
 /** What is worth tuning; the values are vLLM's defaults on all accelerators of the preset. */
 function usualFields(preset: PresetName): Field[] {
   const { defaults } = presets[preset];
   const { nodes, acceleratorsPerNode } = presets[preset].deployment;
   const widths = [8, 16].filter((width) => width <= nodes * acceleratorsPerNode);
   return [
-    field('MAX_NUM_SEQS', { min: 16, max: 256, value: defaults.max_num_seqs }),
-    field('MAX_NUM_BATCHED_TOKENS', { min: 256, max: 8192, value: defaults.max_num_batched_tokens }),
-    field('GPU_MEMORY_UTILIZATION', {
-      dtype: 'float',
-      min: 0.86,
-      max: 0.96,
-      value: defaults.gpu_memory_utilization,
-    }),
+    field.int('MAX_NUM_SEQS', 16, 256, defaults.max_num_seqs),
+    field.int('MAX_NUM_BATCHED_TOKENS', 256, 8192, defaults.max_num_batched_tokens),
+    field.float('GPU_MEMORY_UTILIZATION', 0.86, 0.96, defaults.gpu_memory_utilization),
     ...(widths.length > 1
-      ? [
-          field('TENSOR_PARALLEL_SIZE', {
-            dtype: 'enum',
-            dtype_param: widths,
-            value: defaults.tensor_parallel_size,
-          }),
-        ]
+      ? [field.oneOf('TENSOR_PARALLEL_SIZE', widths, defaults.tensor_parallel_size)]
       : []),
-    field('CONCURRENCY', { min: 8, max: 128, value: 32 }),
+    field.int('CONCURRENCY', 8, 128, 32),
   ];
 }
 

@@ -5,7 +5,15 @@ import { fieldsSchema } from '../../config/schema.ts';
 import { integer, list, oneOf, text } from '../../config/schema-types.ts';
 import type { Field, ServingParams } from '../../core/space/field.ts';
 import type { EffectiveValue, Engine, GroupTopology, TopologyNode } from '../../parallel/ports.ts';
-import { fill, flagsOfFields, leftOpen, mentions, ownWords, type FlagRules } from '../arguments.ts';
+import {
+  fill,
+  flagsOfFields,
+  givenModel,
+  leftOpen,
+  mentions,
+  ownWords,
+  type FlagRules,
+} from '../arguments.ts';
 import { field, textsOf, tunedVariables } from '../fields.ts';
 import {
   commonPatterns,
@@ -96,12 +104,6 @@ function fieldsOf(config: LlamacppConfig): readonly Field[] {
   return [...own, ...open.filter(({ name }) => !own.some((one) => one.name === name))];
 }
 
-function modelOf({ command }: LlamacppConfig): string {
-  if (command.model !== '') return command.model;
-  const remedy = 'Give the path of a GGUF file: [llamacpp.command] model = "…".';
-  throw new ConfigurationError('llamacpp.command.model is missing', {}, { remedy });
-}
-
 function serverArguments(
   config: LlamacppConfig,
   params: ServingParams,
@@ -116,7 +118,7 @@ function serverArguments(
   const derived = mentions(others, '--ctx-size', '-c') ? [] : ['--ctx-size', String(context * slots)];
   const given = [
     '--model',
-    modelOf(config),
+    givenModel(config.command.model, 'llamacpp', 'the path of a GGUF file'),
     ...(name === '' ? [] : ['--alias', name]),
     ...['--host', place.host, '--port', String(place.port)],
     ...derived,

@@ -1,8 +1,7 @@
-import { ConfigurationError } from '../../base/errors.ts';
 import { fromSeconds } from '../../base/units.ts';
 import type { ParamValue, ServingParams } from '../../core/space/field.ts';
 import type { EffectiveValue, Engine, GroupTopology, TopologyNode } from '../../parallel/ports.ts';
-import { fill, flagsOfFields, mentions, ownWords } from '../arguments.ts';
+import { fill, flagsOfFields, givenModel, mentions, ownWords } from '../arguments.ts';
 import { textsOf, tunedVariables } from '../fields.ts';
 import { layoutField, layoutOf, layoutText, parseLayout } from '../layout.ts';
 import { sglangConfig, sglangFields, sglangFlags, sglangPresets, type SglangConfig } from './space.ts';
@@ -26,12 +25,6 @@ const reserved = {
 };
 
 const usualPlace = { port: 30_000, path: '/health_generate' };
-
-function modelOf({ command }: SglangConfig): string {
-  if (command.model !== '') return command.model;
-  const remedy = 'Give the path or the name of the model: [sglang.command] model = "…".';
-  throw new ConfigurationError('sglang.command.model is missing', {}, { remedy });
-}
 
 function launchArguments(
   config: SglangConfig,
@@ -58,7 +51,7 @@ function launchArguments(
   const together = ['--nnodes', String(nodes.length), '--node-rank', String(rank)];
   const given = [
     '--model-path',
-    modelOf(config),
+    givenModel(config.command.model, 'sglang'),
     ...(name === '' ? [] : ['--served-model-name', name]),
     ...['--host', host, '--port', String(place.port)],
     ...sizes.flatMap(([flag, long, size]) =>
@@ -148,7 +141,10 @@ export const sglangEngine: Engine<SglangConfig> = {
       stop: [],
       detached: false,
       silenceTimeout: fromSeconds(settings.start_silence_timeout),
-      target: { baseUrl: place.origin, model: name === '' ? modelOf(config) : name },
+      target: {
+        baseUrl: place.origin,
+        model: name === '' ? givenModel(config.command.model, 'sglang') : name,
+      },
     };
   },
 

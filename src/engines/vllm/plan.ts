@@ -2,7 +2,7 @@ import { ConfigurationError } from '../../base/errors.ts';
 import { fromSeconds } from '../../base/units.ts';
 import type { ServingParams } from '../../core/space/field.ts';
 import type { GroupTopology, LaunchPlan, PlannedProcess, Stage, TopologyNode } from '../../parallel/ports.ts';
-import { fill, flagOf, flagsOfFields, mentions, namesIn, ownWords } from '../arguments.ts';
+import { fill, flagOf, flagsOfFields, givenModel, mentions, namesIn, ownWords } from '../arguments.ts';
 import { textsOf, tunedVariables } from '../fields.ts';
 import { layoutOf, parseLayout, type Layout } from '../layout.ts';
 import { boundHost, portNumber, servingPlace, type ServingPlace } from '../place.ts';
@@ -18,15 +18,6 @@ interface Start {
   readonly topology: GroupTopology;
   readonly distributed: Distributed;
   readonly place: ServingPlace;
-}
-
-export function modelOf({ command }: VllmConfig): string {
-  if (command.model !== '') return command.model;
-  throw new ConfigurationError(
-    'vllm.command.model is missing',
-    {},
-    { remedy: 'Give the path or the name of the model: [vllm.command] model = "…".' },
-  );
 }
 
 /** What is run where nothing is tuned: the only layout that the user wants, or all devices. */
@@ -103,7 +94,7 @@ function serveArguments(start: Start, rank: number): string[] {
   // A node without a server takes no part in serving requests.
   const tuned = rank === 0 ? params : { ...params, API_SERVER_COUNT: '' };
   const given = [
-    modelOf(config),
+    givenModel(config.command.model, 'vllm'),
     ...(name === '' ? [] : ['--served-model-name', name]),
     ...['--host', boundHost(config.command.host, place), '--port', String(place.port)],
     ...usual.flatMap((name) => [flagOf(name), `$${name}`]),
@@ -174,7 +165,10 @@ export function vllmPlan(config: VllmConfig, params: ServingParams, topology: Gr
     stop: [],
     detached: false,
     silenceTimeout: fromSeconds(settings.start_silence_timeout),
-    target: { baseUrl: place.origin, model: config.command.served_model_name || modelOf(config) },
+    target: {
+      baseUrl: place.origin,
+      model: config.command.served_model_name || givenModel(config.command.model, 'vllm'),
+    },
   };
 }
 

@@ -1,0 +1,77 @@
+import type { Clock } from '../base/clock.ts';
+import type { EventSink } from '../base/events.ts';
+import type { GroupId, Ms, TrialId } from '../base/units.ts';
+import type { Percentiles, PerformanceIndex } from '../core/fitness/fitness.ts';
+import type { ServingParams } from '../core/space/field.ts';
+import type { Command, Executor } from './machine-port.ts';
+
+/** What a load tool is: one measurement of a service that runs. */
+
+export interface BenchmarkTarget {
+  readonly baseUrl: string;
+  /** undefined: the first id of /v1/models. */
+  readonly model: string | undefined;
+}
+
+export type LatencyName = 'ttft_ms' | 'tpot_ms' | 'itl_ms' | 'e2el_ms';
+
+export interface RawOutput {
+  readonly name: string;
+  readonly content: string;
+}
+
+export interface BenchmarkResult {
+  readonly performance: PerformanceIndex;
+  /** Not every load tool has every statistic. */
+  readonly percentiles: Readonly<Partial<Record<LatencyName, Partial<Percentiles>>>>;
+  /** Requests a second that kept all of their own SLOs; null where none were set. */
+  readonly goodput: number | null;
+  readonly numPrompts: number;
+  /** Kept as a file in the trial's folder. */
+  readonly raw: readonly RawOutput[];
+  /** What a reader of the numbers must know, such as tokens that were counted by a fallback. */
+  readonly flags: readonly string[];
+}
+
+/** A machine that load tools can run on. */
+export interface ToolHost {
+  readonly executor: Executor;
+  /** For this measurement alone. */
+  readonly directory: string;
+  /** A directory that is there, above it. */
+  readonly cwd: string;
+  readonly env: Readonly<Record<string, string>>;
+  /** As a process of this run, to be found and ended like all others. */
+  wrap(command: Command): Command;
+}
+
+export interface BenchmarkContext {
+  readonly signal: AbortSignal;
+  readonly clock: Clock;
+  readonly events: EventSink;
+  readonly trialId: TrialId;
+  readonly groupId: GroupId;
+  readonly attempt: number;
+  readonly runId: string;
+  readonly seed: number;
+  /** Hard limit of one benchmark. */
+  readonly timeout: Ms;
+  /** At most so many prompts, while the swarm searches. */
+  readonly sampleSize: number | undefined;
+  /** The controller, or the master node of the group. */
+  toolHost(where: 'controller' | 'master'): Promise<ToolHost>;
+  /** Keeps a file in the trial's folder, also of a measurement that fails. */
+  keep(output: RawOutput): Promise<void>;
+}
+
+export interface Benchmark<C = unknown> extends AsyncDisposable {
+  readonly name: string;
+  /** Before any machine is touched. @throws ConfigurationError for a table that cannot be used */
+  check?(config: C): void;
+  run(
+    config: C,
+    target: BenchmarkTarget,
+    params: ServingParams,
+    context: BenchmarkContext,
+  ): Promise<BenchmarkResult>;
+}
