@@ -38,10 +38,13 @@ export interface Wired {
 
 /** The groups of the settings and the pool that hands them out. */
 export function wireGroups({ settings, events, world, store }: Wiring): Wired {
-  const { clock, connector, probe, http, runtime, engine } = world;
+  const { clock, connector, probe, http, runtime, engine, lock } = world;
   const dependencies: GroupDependencies = {
     ...{ connector, probe, http, runtime, clock },
     runId: store.runId,
+    lock,
+    since: clock.wallTime().toISOString(),
+    lease: fromSeconds(settings.leaseTimeout),
     logPatterns: [...settings.patterns.service, ...engine.logPatterns],
     engine: engine.name,
     sharesPaths: sharesPaths(settings),

@@ -10,11 +10,13 @@ import type {
   Engine,
   Executor,
   HttpProbe,
+  NodeLock,
   NodeProbe,
   Runtime,
 } from './parallel/ports.ts';
 import { runtimeOf } from './remote/container-runtime.ts';
 import { httpProbe } from './remote/http-probe.ts';
+import { nodeLock } from './remote/node-lock.ts';
 import { nodeProbe } from './remote/node-inspection.ts';
 import { localConnector, sshConnector, thisMachine } from './remote/remote-executor.ts';
 import { createSimulation } from './simulation/index.ts';
@@ -26,6 +28,7 @@ export interface World {
   readonly probe: NodeProbe;
   readonly http: HttpProbe;
   readonly runtime: Runtime;
+  readonly lock: NodeLock;
   readonly engine: Engine;
   /** This machine, for load tools that run here. */
   controller(): Promise<Executor>;
@@ -46,6 +49,7 @@ function realWorld({ engine, benchmark, local, runtime, acceptNewHostKeys }: Set
     probe: nodeProbe,
     http: httpProbe,
     runtime: runtimeOf(runtime),
+    lock: nodeLock,
     engine: engineNamed(engine),
     controller: async () => Promise.resolve(thisMachine()),
     createBenchmark: async () => kind.create(),

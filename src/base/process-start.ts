@@ -12,6 +12,10 @@ export function processStart(pid: number): string | undefined {
   }
 }
 
+/** This process as no other one will ever be called: `host:pid:start`. */
+export const controllerIdentity = (): string =>
+  `${hostname()}:${process.pid}:${processStart(process.pid) ?? ''}`;
+
 /**
  * Whether the optimizer that `host:pid:start` names still runs. One on another machine cannot be looked at from
  * here: undefined.

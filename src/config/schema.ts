@@ -81,6 +81,7 @@ export const parallelSchema = z.strictObject({
   retry_delay: number({ atLeast: 0 }).default(10),
   recovery_timeout: seconds().default(300),
   health_interval: seconds().default(30),
+  lease_timeout: seconds().default(120),
   defaults: z.strictObject({ ...groupKeys, ...nodeKeys }).default({}),
   service_groups: z.array(groupSchema, { error: 'a list of tables' }).default([]),
 });

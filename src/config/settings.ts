@@ -101,6 +101,8 @@ export interface Settings {
   readonly recoveryTimeout: number;
   /** Between two looks at idle groups. */
   readonly healthInterval: number;
+  /** Seconds. */
+  readonly leaseTimeout: number;
   /** A model in place of machines, on a virtual clock. */
   readonly simulation: Simulated | undefined;
   readonly acceptNewHostKeys: boolean;
@@ -268,6 +270,7 @@ export function resolveSettings(input: SettingsInput, registry: Registry): Setti
     backup: flags.backup ?? false,
     recoveryTimeout: top.parallel.recovery_timeout,
     healthInterval: top.parallel.health_interval,
+    leaseTimeout: top.parallel.lease_timeout,
     simulation: flags.simulate === true ? simulatedOf(top, engineConfig, parallel) : undefined,
     acceptNewHostKeys: flags.acceptNewHostKeys ?? false,
     notes,

@@ -1,7 +1,7 @@
 import type { Clock } from '../base/clock.ts';
-import type { TrialId } from '../base/units.ts';
+import type { Ms, TrialId } from '../base/units.ts';
 import type { NodeConfig, ServiceGroupConfig } from '../config/parallel-config.ts';
-import type { Command, Connector, HttpProbe, LogPattern, NodeProbe, Runtime } from './ports.ts';
+import type { Command, Connector, HttpProbe, LogPattern, NodeLock, NodeProbe, Runtime } from './ports.ts';
 
 export interface GroupDependencies {
   readonly connector: Connector;
@@ -10,6 +10,11 @@ export interface GroupDependencies {
   readonly runtime: Runtime;
   readonly clock: Clock;
   readonly runId: string;
+  readonly lock: NodeLock;
+  /** When the run was begun, or taken up again: ISO 8601. */
+  readonly since: string;
+  /** What is not heard of for so long is ended by the node itself. */
+  readonly lease: Ms;
   readonly logPatterns: readonly LogPattern[];
   readonly engine: string;
   /** Files on nodes need the group in their name because another group could write the same. */

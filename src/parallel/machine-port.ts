@@ -25,7 +25,10 @@ export type ProcessExit =
   /** The link died: the process may still run. */
   | { readonly kind: 'lost'; readonly cause: Error };
 
-/** A process in a session of its own that outlives the connection. It is ended through its owner's token. */
+/**
+ * A process in a session of its own that outlives the connection. It is ended through its owner's token, or by its
+ * guardian when the controller is gone. Disposing ends the watching alone.
+ */
 export interface RemoteProcess extends Disposable {
   readonly pid: number;
   /** `pid:start time`, which no other process of the machine has or will have. */
@@ -38,6 +41,23 @@ export interface RemoteProcess extends Disposable {
   /** Time of the last output. */
   readonly lastOutput: Ms;
   onLine(listener: (line: string) => void): void;
+  /** It was ended and proven gone: sends its guardian away. Resolves when that has gone, or cannot be told. */
+  release(): Promise<void>;
+}
+
+/** What a guardian on the node does when nobody is there to end the process. */
+export interface Guard {
+  /** Without a word of the controller for so long, by the node's clock, it ends the process. */
+  readonly lease: Ms;
+  /** Asked first, each for at most `grace` and 30 s. */
+  readonly stop: readonly Command[];
+  readonly grace: Ms;
+  /** `Runtime.reap` and `Runtime.count` of its token. */
+  readonly reap: Command;
+  readonly count: Command;
+  readonly restore: readonly Command[];
+  /** The service goes on with none of ours left. */
+  readonly detached: boolean;
 }
 
 export interface SpawnOptions {
@@ -46,6 +66,15 @@ export interface SpawnOptions {
   readonly directory: string;
   readonly logFile: string;
   readonly token: string;
+  readonly guard: Guard;
+}
+
+export interface RunOptions {
+  readonly signal: AbortSignal;
+  /** Bounds the whole; when it or the signal strikes, the remote process group is killed. */
+  readonly timeout: Ms;
+  /** Goes on to its end when the connection is lost; by default it is killed then. */
+  readonly untied?: boolean;
 }
 
 /** Runs commands on one machine. */
@@ -55,11 +84,14 @@ export interface Executor extends AsyncDisposable {
   readonly address: string;
   /** Aborts when the machine is lost; the executor is then of no more use. */
   readonly lost: AbortSignal;
+  /** Runs to the end. @throws IPCCommandError on exit ≠ 0, IPCTimeoutError, CommunicationError */
+  run(command: Command, options: RunOptions): Promise<CommandResult>;
   /**
-   * Runs to the end. `timeout` bounds the whole; when it or the signal strikes, the remote process group is killed.
-   * @throws IPCCommandError on exit ≠ 0, IPCTimeoutError, CommunicationError
+   * Keeps a command running until the executor is disposed or the connection ends: a line on its stdin every `every`
+   * tells that we are here. @returns its first line
+   * @throws IPCCommandError where it ends before that, IPCTimeoutError, CommunicationError
    */
-  run(command: Command, options: { signal: AbortSignal; timeout: Ms }): Promise<CommandResult>;
+  hold(command: Command, options: { readonly signal: AbortSignal; readonly every: Ms }): Promise<string>;
   spawn(command: Command, options: SpawnOptions): Promise<RemoteProcess>;
   readFile(path: string, signal: AbortSignal): Promise<Buffer>;
   /** Makes parents; the file appears whole or not at all, readable by its owner alone unless `mode` says more. */
@@ -96,6 +128,21 @@ export interface Runtime {
   census(): Command;
 }
 
+/** Who wants a node for itself. */
+export interface Claim {
+  readonly runId: string;
+  /** ISO 8601. */
+  readonly since: string;
+  /** A claim that was not heard of for so long is void. */
+  readonly lease: Ms;
+}
+
+/** One run a node and work directory. */
+export interface NodeLock {
+  /** Held until the executor is disposed. @throws CommunicationError, blame `operator`, naming who has it */
+  take(executor: Executor, facts: NodeFacts, claim: Claim, signal: AbortSignal): Promise<void>;
+}
+
 /** What is found out on a node once it is connected. */
 export interface NodeFacts {
   readonly workDir: string;
@@ -115,4 +162,6 @@ export interface NodeProbe {
     facts: NodeFacts,
     signal: AbortSignal,
   ): Promise<number | undefined>;
+  /** Who holds device memory, in words; '' where nothing tells. */
+  memoryHolders(executor: Executor, facts: NodeFacts, signal: AbortSignal): Promise<string>;
 }

@@ -1,11 +1,11 @@
 import { need } from '../base/assert.ts';
 import { childController, settleAll } from '../base/cancellation.ts';
 import { SimulatorStartError, SimulatorStopError } from '../base/errors.ts';
-import { ms, type GroupId, type Ms } from '../base/units.ts';
+import { fromSeconds, groupId, ms, type GroupId, type Ms } from '../base/units.ts';
 import type { ServiceGroupConfig } from '../config/parallel-config.ts';
 import type { GroupDependencies, StartContext } from './group-dependencies.ts';
 import { isOrphan, parseCensus, type OwnedFound } from './leftovers.ts';
-import type { Owner, PlannedProcess } from './ports.ts';
+import type { Command, Guard, LaunchPlan, Owner, PlannedProcess } from './ports.ts';
 import type { WatchedProcess } from './running-service.ts';
 import type { Node } from './topology.ts';
 
@@ -17,21 +17,28 @@ const inspectionTimeout = ms(300_000);
 export class OwnedProcesses {
   readonly #deps: GroupDependencies;
   readonly #groupId: GroupId;
+  readonly #config: ServiceGroupConfig;
   /** Ranks on which this run may have processes. */
   readonly #touched = new Set<number>();
   #nodes: readonly Node[] = [];
 
-  constructor(groupId: GroupId, dependencies: GroupDependencies) {
-    this.#groupId = groupId;
+  constructor(config: ServiceGroupConfig, dependencies: GroupDependencies) {
+    this.#groupId = groupId(config.group_id);
+    this.#config = config;
     this.#deps = dependencies;
   }
 
   /**
-   * The nodes were connected, perhaps again: ends what an earlier session of this run left there.
-   * @throws SimulatorStartError, blame `operator`, where another run that is gone left something
+   * The nodes were connected, perhaps again: takes them, and ends what an earlier session of this run left there.
+   * @throws SimulatorStartError, CommunicationError, blame `operator`, where another run that is gone left something, or one that
+   * lives has it
    */
   async takeOver(nodes: readonly Node[], signal: AbortSignal): Promise<void> {
     this.#nodes = nodes;
+    const { lock, runId, since, lease } = this.#deps;
+    await settleAll(
+      nodes.map(async ({ executor, facts }) => lock.take(executor, facts, { runId, since, lease }, signal)),
+    );
     const found = await settleAll(
       nodes.map(async ({ executor }) => {
         const options = { signal, timeout: commandTimeout };
@@ -84,7 +91,12 @@ export class OwnedProcesses {
   }
 
   /** @param start how many starts the group has had: names the log */
-  async spawn(planned: PlannedProcess, context: StartContext, start: number): Promise<WatchedProcess> {
+  async spawn(
+    planned: PlannedProcess,
+    plan: LaunchPlan,
+    context: StartContext,
+    start: number,
+  ): Promise<WatchedProcess> {
     const { rank, role, command } = planned;
     const { executor, facts } = need(this.#nodes[rank], 'node');
     const owner = this.owner(rank);
@@ -94,9 +106,28 @@ export class OwnedProcesses {
       signal: context.signal,
       directory,
       logFile: `${directory}/trial-${context.trialId}-${role}-${start}.log`,
-      token: this.#deps.runtime.token(owner),
+      token: this.#token(rank),
+      guard: this.#guard(rank, plan),
     });
     return { rank, host: executor.host, process };
+  }
+
+  /** By the rules by which we end it. */
+  #guard(rank: number, { stop, restore = [], detached }: LaunchPlan): Guard {
+    const { runtime, lease } = this.#deps;
+    const { workDir } = need(this.#nodes[rank], 'node').facts;
+    const here = (commands: readonly PlannedProcess[]): Command[] =>
+      commands
+        .filter((one) => one.rank === rank)
+        .map(({ command }) => runtime.wrap({ cwd: workDir, ...command }, this.owner(rank)));
+    const grace = fromSeconds(this.#config.stop_grace);
+    return {
+      ...{ lease, grace, detached },
+      stop: here(stop),
+      reap: runtime.reap(this.#token(rank), grace, []),
+      count: runtime.count(this.#token(rank)),
+      restore: here(restore),
+    };
   }
 
   /** One after the other, each to its end. @throws IPCCommandError */
@@ -142,7 +173,7 @@ export class OwnedProcesses {
         const known = started.filter((one) => one.rank === rank).map(({ process }) => process.identity);
         const command = this.#deps.runtime.reap(this.#token(rank), grace, known);
         const timeout = ms(grace + commandTimeout);
-        const { stdout } = await executor.run(command, { signal: limit.signal, timeout });
+        const { stdout } = await executor.run(command, { signal: limit.signal, timeout, untied: true });
         if (stdout.trim() === '') this.#touched.delete(rank);
         return { host: executor.host, survivors: stdout.trim() };
       }),

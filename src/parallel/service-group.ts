@@ -22,7 +22,7 @@ import { ServiceErrors, type Experience } from './service-errors.ts';
 import { commandTimeout, OwnedProcesses } from './owned-processes.ts';
 import { reached, untilHealthy, type StageContext } from './stages.ts';
 import { placeOf, untilFree } from './place.ts';
-import { judged } from './device-memory.ts';
+import { judged, MemoryBaseline } from './device-memory.ts';
 import { closeAll, connectNodes } from './connect-nodes.ts';
 import { topologyOf, type KnownNode, type Node } from './topology.ts';
 
@@ -33,6 +33,7 @@ export class ServiceGroup implements AsyncDisposable {
   readonly #deps: GroupDependencies;
   readonly #errors: ServiceErrors;
   readonly #owned: OwnedProcesses;
+  readonly #memory: MemoryBaseline;
   #nodes: Node[] = [];
   /** The nodes as they were connected last: plans are made of this also when the connections are closed. */
   #known: readonly KnownNode[] = [];
@@ -44,7 +45,8 @@ export class ServiceGroup implements AsyncDisposable {
     this.config = config;
     this.#deps = dependencies;
     this.#errors = new ServiceErrors(dependencies.engine, dependencies.logPatterns);
-    this.#owned = new OwnedProcesses(this.id, dependencies);
+    this.#owned = new OwnedProcesses(config, dependencies);
+    this.#memory = new MemoryBaseline(config.nodes, dependencies);
   }
 
   get hosts(): readonly string[] {
@@ -65,6 +67,7 @@ export class ServiceGroup implements AsyncDisposable {
     let nodes = await connectNodes(this.config.nodes, kept, this.#deps, { ...options, signal });
     try {
       await this.#owned.takeOver(nodes, signal);
+      await this.#memory.look(nodes, signal);
       nodes = await this.#owned.inspect(nodes, this.config, signal);
     } catch (error) {
       await closeAll(nodes);
@@ -164,7 +167,7 @@ export class ServiceGroup implements AsyncDisposable {
     for (const stage of plan.stages) {
       const processes = await settleAll(
         stage.processes.map(async (process) => {
-          const watched = await this.#owned.spawn(process, context, this.#starts);
+          const watched = await this.#owned.spawn(process, plan, context, this.#starts);
           started.push(watched);
           return watched;
         }),
@@ -268,8 +271,12 @@ export class ServiceGroup implements AsyncDisposable {
     try {
       await this.#owned.ask(plan.stop, grace, limit.signal);
       await this.#owned.end(grace, started);
-      await this.#owned.runAll(plan.restore ?? [], limit.signal);
-      await untilFree(placeOf(plan), this.#deps, limit.signal);
+      await settleAll([
+        ...started.map(async ({ process }) => process.release()),
+        this.#owned.runAll(plan.restore ?? [], limit.signal),
+        untilFree(placeOf(plan), this.#deps, limit.signal),
+        this.#memory.returned(this.#nodes, limit.signal),
+      ]);
     } finally {
       for (const { process } of started) process[Symbol.dispose]();
     }

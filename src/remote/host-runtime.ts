@@ -1,6 +1,5 @@
-import { hostname } from 'node:os';
 import type { Command, Owner, Runtime } from '../parallel/ports.ts';
-import { processStart } from '../base/process-start.ts';
+import { controllerIdentity } from '../base/process-start.ts';
 import { census, counter, reaper, shell } from './scripts.ts';
 
 /** Ends with a dot, so that no token is the beginning of another one. */
@@ -18,7 +17,7 @@ export const hostRuntime: Runtime = {
       OPTIMIZER_RUN_ID: owner.runId,
       OPTIMIZER_GROUP: String(owner.groupId),
       OPTIMIZER_TOKEN: tokenOf(owner),
-      OPTIMIZER_CONTROLLER: `${hostname()}:${process.pid}:${processStart(process.pid) ?? ''}`,
+      OPTIMIZER_CONTROLLER: controllerIdentity(),
     };
     return { ...command, env };
   },

@@ -11,6 +11,8 @@ export class LocalTransport implements Transport {
   readonly address = '127.0.0.1';
   readonly lost: AbortSignal = never;
 
+  readonly #open = new Set<() => void>();
+
   readonly files: Files = {
     read: async (path, signal) => readFile(path, { signal }),
     write: async (path, data, _signal, mode) => writeFileAtomic(path, data, { mode }),
@@ -28,9 +30,12 @@ export class LocalTransport implements Transport {
     });
     const close = (): void => {
       child.stdin.end();
-      child.stdout.resume();
-      child.stderr.resume();
+      // What it left running may hold the other ends: nobody here waits for them.
+      child.stdout.destroy();
+      child.stderr.destroy();
     };
+    this.#open.add(close);
+    child.on('exit', () => this.#open.delete(close));
     return Promise.resolve({
       stdin: child.stdin,
       stdout: child.stdout,
@@ -41,6 +46,7 @@ export class LocalTransport implements Transport {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    for (const close of this.#open) close();
     return Promise.resolve();
   }
 }

@@ -18,7 +18,9 @@ fi
 if [ ! -O "$d/runs" ] || [ -h "$d/runs" ]; then echo "$d/runs belongs to another user" >&2; exit 73; fi
 if ! { true >"$d/runs/.writable"; } 2>/dev/null; then echo "$d/runs is not writable" >&2; exit 73; fi
 [ -r /proc/self/environ ] || { echo "no /proc here" >&2; exit 69; }
-command -v setsid >/dev/null || { echo "setsid (util-linux) is missing" >&2; exit 69; }
+for tool in setsid flock; do
+  command -v $tool >/dev/null || { echo "$tool (util-linux) is missing" >&2; exit 69; }
+done
 type=npu
 if command -v nvidia-smi >/dev/null 2>&1; then type=gpu; fi
 if command -v npu-smi >/dev/null 2>&1; then type=npu; fi
@@ -50,7 +52,29 @@ export function npuShareInUse(table: string, ids: readonly number[]): number | u
   return shares.length === 0 ? undefined : Math.max(...shares);
 }
 
+const nvidiaHolders = 'nvidia-smi --query-compute-apps=pid,process_name,used_memory --format=csv,noheader';
+
+/** Rows of the second table of npu-smi: NPU and chip, process id, its name, MB. */
+export function npuHolders(table: string): string {
+  const rows = [...table.matchAll(/^\|\s*\d+\s+\d+\s*\|\s*(\d+)\s*\|\s*(\S+)\s*\|\s*(\d+)/gm)];
+  return rows.map(([, pid, name, mb]) => `${String(pid)}, ${String(name)}, ${String(mb)} MB`).join('; ');
+}
+
 export const nodeProbe: NodeProbe = {
+  async memoryHolders(executor, { deviceType }, signal) {
+    const command = deviceType === 'gpu' ? nvidiaHolders : 'npu-smi info';
+    try {
+      const { stdout } = await executor.run(shell(command, 'holders of device memory'), {
+        signal,
+        timeout: ms(30_000),
+      });
+      return deviceType === 'gpu' ? stdout.trim().split('\n').join('; ') : npuHolders(stdout);
+    } catch {
+      signal.throwIfAborted();
+      return '';
+    }
+  },
+
   async memoryInUse(executor, { npu_ids: ids }, { deviceType }, signal) {
     if (deviceType === 'none') return undefined;
     const command = deviceType === 'gpu' ? nvidiaMemory : 'npu-smi info';

@@ -9,12 +9,29 @@ export function shell(script: string, label: string): Command {
 /** The shell scripts that run on nodes. They need nothing but POSIX sh, coreutils, setsid and /proc. */
 
 /** Reads the fields of /proc/PID/stat behind the name, which may contain anything: $1 is the state then. */
-const statFields = `stat_of() { { IFS= read -r line; } <"/proc/$1/stat" 2>/dev/null || return 1; set -f; set -- \${line##*) }; set +f; state=$1 pgrp=$3 began=\${20}; }`;
+export const statFields = `stat_of() { { IFS= read -r line; } 2>/dev/null <"/proc/$1/stat" || return 1; set -f; set -- \${line##*) }; set +f; state=$1 parent=$2 pgrp=$3 began=\${20}; }`;
 
-/** The command with a first line on stderr that tells its process group, without a fork. */
-export function withGroupId(text: string): string {
-  return `{ IFS= read -r s; } </proc/$$/stat; set -f; set -- \${s##*) }; set +f; echo "pgid $3" >&2; set --\n${text}`;
+/** Tells its process group on a first line of stderr, without a fork. */
+const tellGroup = `{ IFS= read -r s; } </proc/$$/stat; set -f; set -- \${s##*) }; set +f; group=$3; echo "pgid $group" >&2; set --
+`;
+
+/** A command that goes on when its connection ends, up to its own end. */
+export const untied = (text: string): string => tellGroup + text;
+
+/** A command that is ended with its connection: when its stdin, which is left open, closes. */
+export function tied(text: string, input: string): string {
+  return `${tellGroup}exec 3<&0 </dev/null
+( while IFS= read -r word; do :; done; trap '' TERM; kill -s TERM -- -$group; sleep 2; kill -s KILL -- -$group ) <&3 3<&- >/dev/null 2>&1 &
+${input === '' ? '' : `printf %s ${quote(input)} | `}(
+${text}) 3<&-
+code=$?
+kill -s KILL $! 2>/dev/null
+exit $code
+`;
 }
+
+/** Takes a script of so many bytes from stdin: on a command line others could read its environment. */
+export const fromInput = (bytes: number): string => `s=$(head -c ${bytes}; echo .); eval "\${s%.}"`;
 
 /** TERM for a process group, KILL after the grace. dash has no `kill -TERM -- -PGID`, hence -s. */
 export function groupKiller(pgid: number, graceMs: number): string {
@@ -23,42 +40,6 @@ i=0
 while kill -s 0 -- -${pgid} 2>/dev/null && [ $i -lt ${Math.ceil(graceMs / 50)} ]; do sleep 0.05; i=$((i+1)); done
 kill -s KILL -- -${pgid} 2>/dev/null
 :
-`;
-}
-
-/**
- * Takes `commandBytes` of a script from stdin, not from argv, where others could read its environment; keeps it as
- * `commandFile`, and starts it in a session of its own, detached from this connection, its output in `logFile`, and then
- * tells over the connection what happens to it: the log on stdout, `started PID:TIME` and `exit CODE BYTES` on stderr, with the size of the log by then. When the
- * connection ends (end of stdin), only the telling ends.
- */
-export function launcher(files: {
-  directory: string;
-  logFile: string;
-  commandFile: string;
-  commandBytes: number;
-  token: string;
-}): string {
-  const [directory, log, command] = [files.directory, files.logFile, files.commandFile].map(quote);
-  return `umask 077
-${statFields}
-[ -d ${directory} ] || mkdir -p ${directory} || exit 73
-head -c ${files.commandBytes} >${command} && : >${log} || exit 73
-exec 3<&0
-setsid sh ${command} </dev/null >>${log} 2>&1 3<&- &
-pid=$!
-stat_of $pid
-printf '{"pid":%s,"pgid":%s,"started":"%s","token":"%s","log":"%s"}\\n' $pid $pid "$began" ${quote(files.token)} ${log} >${directory}/state.json
-echo "started $pid:$began" >&2
-tail -n +1 -f ${log} 2>/dev/null 3<&- </dev/null &
-tail=$!
-( while IFS= read -r line; do :; done <&3; kill $tail $$ 2>/dev/null ) >/dev/null 2>&1 &
-reader=$!
-exec 3<&-
-wait $pid
-code=$?
-echo "exit $code $(wc -c <${log})" >&2
-wait $reader
 `;
 }
 

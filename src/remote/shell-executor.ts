@@ -1,18 +1,29 @@
 import { posix } from 'node:path';
 import { deferred } from '../base/condition.ts';
-import { deadline } from '../base/cancellation.ts';
+import { abortable, deadline } from '../base/cancellation.ts';
 import { systemClock } from '../base/clock.ts';
 import { CommunicationError, IPCCommandError, IPCTimeoutError } from '../base/errors.ts';
 import { ms, toSeconds, type Ms } from '../base/units.ts';
-import type { Command, CommandResult, Executor, RemoteProcess, SpawnOptions } from '../parallel/ports.ts';
-import { BoundedText } from './bounded-text.ts';
+import type {
+  Command,
+  CommandResult,
+  Executor,
+  RemoteProcess,
+  RunOptions,
+  SpawnOptions,
+} from '../parallel/ports.ts';
+import { BoundedText, LineTail } from './bounded-text.ts';
 import { quote, script } from './quote.ts';
 import { SpawnedProcess } from './spawned-process.ts';
-import { groupKiller, launcher, shell, withGroupId } from './scripts.ts';
+import { guardian, launcher } from './guardian.ts';
+import { fromInput, groupKiller, shell, tied, untied } from './scripts.ts';
 import type { Channel, ChannelEnd, Transport } from './transport.ts';
 
 const outputLimit = 1024 * 1024;
 const killGrace = ms(2000);
+const holdLimit = ms(30_000);
+/** Longest command line that is sent as one; Linux takes 128 KiB. */
+const inlineLimit = 65_536;
 
 /** Runs commands through a transport's shell: the same code for SSH and for this machine. */
 export class ShellExecutor implements Executor {
@@ -34,49 +45,76 @@ export class ShellExecutor implements Executor {
     return this.#transport.lost;
   }
 
-  async run(command: Command, options: { signal: AbortSignal; timeout: Ms }): Promise<CommandResult> {
+  async run(command: Command, options: RunOptions): Promise<CommandResult> {
     const name = command.label ?? command.argv.join(' ').slice(0, 100);
     const expired = (): Error => new IPCTimeoutError(`${name} on ${this.host}`, toSeconds(options.timeout));
     using bounded = deadline(systemClock, options.timeout, expired, options.signal);
-    const channel = await this.#transport.open(withGroupId(script(command)), bounded.signal);
+    const { text, input } = lineOf(command, options.untied === true);
+    const channel = await this.#transport.open(text, bounded.signal);
     const stdout = new BoundedText(outputLimit);
     const stderr = new BoundedText(outputLimit);
     const pgid = deferred<number>();
     channel.stdout.on('data', (chunk: Buffer) => stdout.push(chunk));
     readGroupId(channel, stderr, pgid.resolve);
     channel.stdin.on('error', () => undefined); // a command that does not read its input is no failure
-    channel.stdin.end(command.stdin ?? '');
+    channel.stdin.write(input);
+    if (options.untied === true) channel.stdin.end(command.stdin ?? '');
     const end = await this.#endOrKill(channel, pgid.promise, bounded.signal);
-    if (end.kind === 'lost') {
-      throw new CommunicationError(
-        `Lost ${this.host} while running ${name}`,
-        { host: this.host },
-        { cause: end.cause },
-      );
-    }
-    const result = {
-      exitCode: end.kind === 'code' ? end.code : 128,
-      stdout: stdout.text,
-      stderr: stderr.text,
-    };
-    if (end.kind === 'code' && end.code === 0) return result;
-    const how = end.kind === 'code' ? `exit code ${end.code}` : `signal ${end.name}`;
-    const said = result.stderr.trim().split('\n').slice(-5).join('\n');
-    throw new IPCCommandError(name, `${how} on ${this.host}${said === '' ? '' : `: ${said}`}`, undefined, {
-      blame: 'node',
-      remedy: `Run it by hand on ${this.host}.`,
-    });
+    channel.stdin.end();
+    if (end.kind === 'code' && end.code === 0)
+      return { exitCode: 0, stdout: stdout.text, stderr: stderr.text };
+    throw this.#failure(name, end, stderr.text);
   }
 
   async spawn(command: Command, options: SpawnOptions): Promise<RemoteProcess> {
-    const { directory, logFile, token, signal } = options;
-    const commandFile = `${directory}/${posix.basename(logFile, '.log')}.sh`;
-    const text = Buffer.from(`#!/bin/sh\n${script(command)}`);
-    const files = { directory, logFile, commandFile, commandBytes: text.length, token };
-    const channel = await this.#transport.open(launcher(files), signal);
-    const process = SpawnedProcess.attach(channel, { host: this.host, logFile });
+    const { directory, logFile, token, signal, guard } = options;
+    const leaseSeconds = Math.max(1, Math.ceil(toSeconds(guard.lease)));
+    const text = Buffer.from(
+      guardian({
+        ...{ directory, logFile, token, leaseSeconds, detached: guard.detached },
+        command: script(command),
+        stop: guard.stop.map((one) => ({
+          text: script(one),
+          seconds: Math.ceil(toSeconds(guard.grace)) + 30,
+        })),
+        reap: script(guard.reap),
+        count: script(guard.count),
+        restore: guard.restore.map(script),
+      }),
+    );
+    const channel = await this.#transport.open(launcher({ directory, logFile, bytes: text.length }), signal);
+    const renewal = ms(Math.min(5000, guard.lease / 4));
+    const process = SpawnedProcess.attach(channel, { host: this.host, logFile, renewal });
     channel.stdin.write(text);
     return process;
+  }
+
+  async hold(command: Command, { signal, every }: { signal: AbortSignal; every: Ms }): Promise<string> {
+    const name = command.label ?? command.argv[0];
+    const late = (): Error => new IPCTimeoutError(`${name} on ${this.host}`, toSeconds(holdLimit));
+    using limit = deadline(systemClock, holdLimit, late, signal);
+    const channel = await this.#transport.open(script(command), limit.signal);
+    const said = new BoundedText(outputLimit);
+    const first = deferred<string>();
+    const lines = new LineTail(1);
+    channel.stderr.on('data', (chunk: Buffer) => said.push(chunk));
+    channel.stdout.on('data', (chunk: Buffer) => {
+      const [line] = lines.push(chunk.toString('utf8'));
+      if (line !== undefined) first.resolve(line);
+    });
+    channel.stdin.on('error', () => undefined); // it ends as well
+    const timer = setInterval(() => channel.stdin.write('\n'), every);
+    timer.unref();
+    void channel.ended.then((end) => {
+      clearInterval(timer);
+      first.reject(new IPCCommandError(name, `${JSON.stringify(end)} on ${this.host}: ${said.text.trim()}`));
+    });
+    try {
+      return await abortable(first.promise, limit.signal);
+    } catch (error) {
+      channel.close();
+      throw error;
+    }
   }
 
   async readFile(path: string, signal: AbortSignal): Promise<Buffer> {
@@ -110,6 +148,19 @@ export class ShellExecutor implements Executor {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#transport[Symbol.asyncDispose]();
+  }
+
+  #failure(name: string, end: ChannelEnd, stderr: string): CommunicationError {
+    const { host } = this;
+    if (end.kind === 'lost') {
+      return new CommunicationError(`Lost ${host} while running ${name}`, { host }, { cause: end.cause });
+    }
+    const how = end.kind === 'code' ? `exit code ${end.code}` : `signal ${end.name}`;
+    const said = stderr.trim().split('\n').slice(-5).join('\n');
+    return new IPCCommandError(name, `${how} on ${host}${said === '' ? '' : `: ${said}`}`, undefined, {
+      blame: 'node',
+      remedy: `Run it by hand on ${host}.`,
+    });
   }
 
   #writeFailure(path: string, cause: unknown): CommunicationError {
@@ -160,6 +211,16 @@ export class ShellExecutor implements Executor {
     }
     channel.close();
   }
+}
+
+/** What is run as `sh -c`, and what comes first on its stdin. */
+function lineOf(command: Command, isUntied: boolean): { readonly text: string; readonly input: Buffer } {
+  const { env = {}, stdin } = command;
+  const text = isUntied ? untied(script(command)) : tied(script(command), stdin ?? '');
+  const shown = Object.keys(env).length === 0 && stdin === undefined && text.length < inlineLimit;
+  if (shown) return { text, input: Buffer.alloc(0) };
+  const input = Buffer.from(text);
+  return { text: fromInput(input.length), input };
 }
 
 /** The first line of stderr names the process group; the rest is the command's own. */

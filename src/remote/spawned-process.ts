@@ -66,7 +66,7 @@ export class SpawnedProcess implements RemoteProcess {
    */
   static async attach(
     channel: Channel,
-    { host, logFile }: { host: string; logFile: string },
+    { host, logFile, renewal }: { host: string; logFile: string; renewal: Ms },
   ): Promise<SpawnedProcess> {
     const started = deferred<string>();
     const exited = deferred<ProcessExit>();
@@ -80,6 +80,8 @@ export class SpawnedProcess implements RemoteProcess {
     };
     const log = new LogFeed(channel.stdout, () => settle(false));
     channel.stdin.on('error', () => undefined);
+    const timer = setInterval(() => channel.stdin.write('here\n'), renewal);
+    timer.unref();
     channel.stderr.on('data', (chunk: Buffer) => {
       said.push(chunk);
       for (const line of control.push(chunk.toString('utf8'))) {
@@ -93,6 +95,7 @@ export class SpawnedProcess implements RemoteProcess {
       }
     });
     void channel.ended.then((end) => {
+      clearInterval(timer);
       const cause = end.kind === 'lost' ? end.cause : new Error(`the channel ended (${JSON.stringify(end)})`);
       started.reject(
         new CommunicationError(
@@ -129,6 +132,12 @@ export class SpawnedProcess implements RemoteProcess {
 
   onLine(listener: (line: string) => void): void {
     this.#log.onLine(listener);
+  }
+
+  async release(): Promise<void> {
+    this.#channel.stdin.end('done\n');
+    using limit = deadline(systemClock, lastWords, () => new Error('it does not tell'));
+    await abortable(this.#channel.ended, limit.signal).catch(() => undefined);
   }
 
   /** Ends the telling; the process is ended by its token. */

@@ -1,6 +1,6 @@
 import pLimit from 'p-limit';
 import type { Client, ClientChannel, SFTPWrapper } from 'ssh2';
-import { childController } from '../base/cancellation.ts';
+import { abortable, childController } from '../base/cancellation.ts';
 import { systemClock } from '../base/clock.ts';
 import { deferred } from '../base/condition.ts';
 import { CommunicationError } from '../base/errors.ts';
@@ -93,10 +93,12 @@ export class SshTransport implements Transport {
     const onLost = (): void => opened.reject(this.#lost.signal.reason as Error);
     this.#lost.signal.addEventListener('abort', onLost, { once: true });
     try {
-      const channel = await opened.promise;
+      const channel = await abortable(opened.promise, signal);
       void channel.ended.then(over.resolve);
       return channel;
     } catch (error) {
+      // A server that says nothing may still open it one day.
+      opened.promise.then((channel) => channel.close()).catch(() => undefined);
       over.resolve(undefined);
       throw error;
     } finally {

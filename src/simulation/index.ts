@@ -2,7 +2,15 @@ import { VirtualClock } from '../base/virtual-clock.ts';
 import { createRng } from '../base/rng.ts';
 import { fromSeconds, type Ms } from '../base/units.ts';
 import { presets } from '../core/serving/presets.ts';
-import type { Benchmark, Connector, Engine, HttpProbe, NodeProbe, Runtime } from '../parallel/ports.ts';
+import type {
+  Benchmark,
+  Connector,
+  Engine,
+  HttpProbe,
+  NodeLock,
+  NodeProbe,
+  Runtime,
+} from '../parallel/ports.ts';
 import type { Simulated } from '../config/settings.ts';
 import { simulatedBenchmark, type SimulatedLoad } from './benchmark.ts';
 import { paramsVariable, SimulatedMachines } from './machines.ts';
@@ -14,6 +22,7 @@ export interface Simulation {
   readonly probe: NodeProbe;
   readonly http: HttpProbe;
   readonly runtime: Runtime;
+  readonly lock: NodeLock;
   readonly benchmark: Benchmark;
   /** The engine as it is, whose processes the simulated machines understand. */
   engine(real: Engine): Engine;
@@ -46,6 +55,7 @@ export function createSimulation(settings: Simulated, seed: number, load?: Simul
     probe: machines,
     http: machines,
     runtime: machines.runtime,
+    lock: machines,
     benchmark: simulatedBenchmark({
       preset,
       noise,

@@ -13,6 +13,7 @@ import type {
   Connector,
   Executor,
   HttpProbe,
+  NodeLock,
   NodeProbe,
   ProcessExit,
   RemoteProcess,
@@ -60,7 +61,7 @@ export interface MachinesOptions {
 }
 
 /** Machines, processes and a network on a virtual clock, behind the ports that the real ones are behind. */
-export class SimulatedMachines implements Connector, NodeProbe, HttpProbe {
+export class SimulatedMachines implements Connector, NodeProbe, NodeLock, HttpProbe {
   readonly #options: MachinesOptions;
   readonly #machines = new Map<string, Machine>();
 
@@ -109,6 +110,15 @@ export class SimulatedMachines implements Connector, NodeProbe, HttpProbe {
     return Promise.resolve(undefined);
   }
 
+  async memoryHolders(): Promise<string> {
+    return Promise.resolve('');
+  }
+
+  /** Nobody else has these machines. */
+  async take(): Promise<void> {
+    return Promise.resolve();
+  }
+
   /** Engines are not asked what they run with: they run with what was asked. */
   async text(): Promise<undefined> {
     return Promise.resolve(undefined);
@@ -150,6 +160,7 @@ export class SimulatedMachines implements Connector, NodeProbe, HttpProbe {
         machine.lost.signal.throwIfAborted();
         return this.#spawn(machine, command, options);
       },
+      hold: async () => Promise.resolve(''),
       readFile: unsupported,
       writeFile: async () => clock.sleep(roundTrip, machine.lost.signal),
       upload: unsupported,
@@ -200,6 +211,7 @@ export class SimulatedMachines implements Connector, NodeProbe, HttpProbe {
         return clock.now();
       },
       onLine: (listener) => listeners.push(listener),
+      release: async () => Promise.resolve(),
       [Symbol.dispose]: () => undefined,
     };
   }

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { childController, never } from '../../src/base/cancellation.ts';
 import { IPCCommandError, IPCTimeoutError } from '../../src/base/errors.ts';
 import { groupId, ms } from '../../src/base/units.ts';
-import type { Executor } from '../../src/parallel/ports.ts';
+import type { Executor, Guard } from '../../src/parallel/ports.ts';
 import { hostRuntime } from '../../src/remote/host-runtime.ts';
 import { LocalExecutor, RemoteExecutor } from '../../src/remote/remote-executor.ts';
 import { startSshServer } from '../support/ssh-server.ts';
@@ -211,14 +211,21 @@ describe.each(Object.entries(subjects))('%s', (_name, make) => {
     });
 
     const owner = { runId: `contract-${process.pid}`, groupId: groupId(0), rank: 0 };
-    const spawn = async (script: string, name: string) =>
+    const token = hostRuntime.token(owner);
+    const guard: Guard = {
+      ...{ lease: ms(120_000), grace: ms(200), stop: [], restore: [], detached: false },
+      reap: hostRuntime.reap(token, ms(200), []),
+      count: hostRuntime.count(token),
+    };
+    const spawn = async (script: string, name: string, guarded: Partial<Guard> = {}) =>
       subject.executor.spawn(
         hostRuntime.wrap({ argv: ['sh', '-c', script], env: { A: "it's" }, cwd: '/' }, owner),
         {
           signal: never,
           directory: join(directory, 'spawned'),
           logFile: join(directory, 'spawned', `${name}.log`),
-          token: hostRuntime.token(owner),
+          token,
+          guard: { ...guard, ...guarded },
         },
       );
     const reap = async (grace: number, known: string[] = []) =>
@@ -270,6 +277,69 @@ describe.each(Object.entries(subjects))('%s', (_name, make) => {
       expect(alive(process_.pid)).toBe(false);
       expect(alive(Number(stdout))).toBe(true);
       process.kill(Number(stdout), 'SIGKILL');
+    });
+
+    const guardians = (): string[] =>
+      readdirSync('/proc').filter((pid) => {
+        try {
+          const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+          return words[0] === 'sh' && words[1]?.startsWith(join(directory, 'spawned')) === true;
+        } catch {
+          return false;
+        }
+      });
+
+    test('one whose watching ends without a word is ended by its guardian, children and all', async () => {
+      const [pidFile, stopped] = [join(directory, 'guarded'), join(directory, 'stopped')];
+      const process_ = await spawn(
+        `setsid sh -c 'trap "" TERM; echo $$ >${pidFile}; while :; do sleep 0.1; done' & exec sleep 300`,
+        'guarded',
+        {
+          lease: ms(2000),
+          stop: [{ argv: ['sh', '-c', 'echo "asked $A"', 'x'], env: { A: 'it' } }],
+          restore: [{ argv: ['sh', '-c', `echo back >${stopped}`] }],
+        },
+      );
+      await until(() => existsSync(pidFile) && readFileSync(pidFile, 'utf8') !== '');
+      process_[Symbol.dispose]();
+      await until(() => existsSync(stopped) && guardians().length === 0, 15_000);
+      expect(alive(process_.pid)).toBe(false);
+      expect(alive(Number(readFileSync(pidFile, 'utf8')))).toBe(false);
+      const words = readFileSync(join(directory, 'spawned/guarded.guardian.log'), 'utf8');
+      expect(words).toMatch(/the connection is gone: ending contract-\d+\/g0\/r0\.\nasked it\n.* ended\n$/s);
+      expect(existsSync(join(directory, 'spawned/guarded.sh'))).toBe(false);
+    });
+
+    test('a lease that is renewed holds; a script that crashed leaves no children for long', async () => {
+      const pidFile = join(directory, 'crashed');
+      const left = `setsid sleep 300 & echo $! >${pidFile}; sleep 3; exit 9`;
+      using process_ = await spawn(left, 'renewed', { lease: ms(2000) });
+      await new Promise((resolve) => setTimeout(resolve, 2700));
+      expect(alive(process_.pid)).toBe(true);
+      expect(await process_.exited).toEqual({ kind: 'code', code: 9 });
+      // We are here and renew: whoever watches ends what is left, by the rules of the plan.
+      expect(alive(Number(readFileSync(pidFile, 'utf8')))).toBe(true);
+      process_[Symbol.dispose]();
+      await until(() => !alive(Number(readFileSync(pidFile, 'utf8'))), 10_000);
+      await until(() => guardians().length === 0);
+    });
+
+    test('what was ended and proven gone needs no guardian: it leaves at once, without a trace', async () => {
+      using process_ = await spawn('exec sleep 300', 'released');
+      await until(() => guardians().length > 0);
+      expect(await reap(200, [process_.identity])).toBe('');
+      await process_.release();
+      expect(guardians()).toEqual([]);
+      expect(readdirSync(join(directory, 'spawned')).filter((name) => name.startsWith('released'))).toEqual([
+        'released.log',
+      ]);
+    });
+
+    test('a guardian whose service ended otherwise leaves by itself', async () => {
+      using process_ = await spawn('exec sleep 300', 'elsewhere');
+      expect(await reap(200)).toBe('');
+      await until(() => guardians().length === 0, 3000);
+      expect(await process_.exited).toEqual({ kind: 'code', code: 143 });
     });
 
     test('a process outlives the one who watches it', async () => {

@@ -62,6 +62,7 @@ export async function play(input: Case): Promise<Played> {
           tail: [],
           lastOutput: clock.now(),
           onLine: () => undefined,
+          release: async () => Promise.resolve(),
           [Symbol.dispose]: () => undefined,
         });
       },
@@ -70,6 +71,7 @@ export async function play(input: Case): Promise<Played> {
         if (plan.write_fail === true) throw new IPCCommandError('write', 'disk full');
         return Promise.resolve();
       },
+      hold: async () => Promise.resolve(''),
       readFile: async () => Promise.resolve(Buffer.alloc(0)),
       upload: async () => Promise.resolve(),
       download: async () => Promise.resolve(),
@@ -108,7 +110,9 @@ export async function play(input: Case): Promise<Played> {
     probe: {
       inspect: async () => Promise.resolve({ workDir: '/w', deviceType: 'npu', warning: undefined }),
       memoryInUse: async () => Promise.resolve(undefined),
+      memoryHolders: async () => Promise.resolve(''),
     },
+    lock: { take: async () => Promise.resolve() },
     http: {
       async status(url) {
         log.push(['GET', url]);

@@ -1,0 +1,137 @@
+import { quote } from './quote.ts';
+import { statFields } from './scripts.ts';
+
+/** What is sent with a process to its node: how to start it, how to watch over it, and how to end it. */
+export interface Guarded {
+  readonly directory: string;
+  readonly logFile: string;
+  readonly token: string;
+  /** The text of the command. */
+  readonly command: string;
+  /** Seconds without a word of the controller after which it is ended. */
+  readonly leaseSeconds: number;
+  /** Texts of commands that ask it to stop, each with the seconds that it may take. */
+  readonly stop: readonly { readonly text: string; readonly seconds: number }[];
+  /** Text of the command that ends what carries the token, and prints what is left. */
+  readonly reap: string;
+  /** Text of the command that prints how many processes with the token are alive. */
+  readonly count: string;
+  /** Texts of commands that put back what starting it changed. */
+  readonly restore: readonly string[];
+  /** Its start script returns with nothing of ours left, while the service goes on. */
+  readonly detached: boolean;
+}
+
+/** Nobody who lost the connection comes back to a service: it has no purpose any more. */
+const aloneSeconds = 15;
+
+const base = ({ logFile }: Pick<Guarded, 'logFile'>): string => logFile.replace(/\.log$/, '');
+export const guardianFile = (files: Pick<Guarded, 'logFile'>): string => `${base(files)}.sh`;
+export const guardianLog = (files: Pick<Guarded, 'logFile'>): string => `${base(files)}.guardian.log`;
+
+/**
+ * One file with two roles. `serve` becomes the process. The other is its guardian, in a session of its own: it starts
+ * the process, tells on fd 4 `started PID:TIME` and, when it ends, `exit CODE BYTES` with the size of its log by then; and it ends
+ * what is left when its lease is over. SIGURG renews the lease: a signal needs no room on a full disk, and harms nobody
+ * who is not ready for it.
+ */
+export function guardian(guarded: Guarded): string {
+  const { directory, logFile, token, leaseSeconds, command, stop, reap, count, restore, detached } = guarded;
+  const [log, state] = [quote(logFile), quote(`${directory}/state.json`)];
+  return `#!/bin/sh
+if [ "$1" = serve ]; then
+${command}
+fi
+umask 077
+${statFields}
+launcher=$PPID
+trap : HUP INT TERM PIPE
+trap renewed=1 URG
+(
+  trap - HUP INT TERM PIPE URG
+  setsid sh "$0" serve </dev/null >>${log} 2>&1 4>&- &
+  pid=$!
+  stat_of $pid
+  printf '{"pid":%s,"pgid":%s,"started":"%s","token":"%s","log":"%s"}\\n' $pid $pid "$began" ${quote(token)} ${log} >${state}
+  echo "started $pid:$began" >&4
+  wait $pid 2>/dev/null
+  code=$?
+  echo "exit $code $(wc -c <${log})" >&4
+  exit $code
+) &
+keeper=$!
+exec 4>&-
+
+uptime() { IFS='. ' read -r up rest </proc/uptime; }
+lives() { stat_of $1 && [ "$state" != Z ]; }
+say() { echo "$(date '+%Y-%m-%dT%H:%M:%S%z') $*"; }
+at_most() { n=0; while lives $2 && [ $n -lt $1 ]; do sleep 1; n=$((n+1)); done; kill -s KILL $2 2>/dev/null; }
+none_left() { n=$(
+${count}); [ "\${n:-1}" -eq 0 ]; }
+finish() { rm -f -- "$0"; [ -s ${quote(guardianLog(guarded))} ] || rm -f -- ${quote(guardianLog(guarded))}; exit 0; }
+end() {
+  say "$1: ending ${token}"
+  stat_of $$ && [ "$parent" = $launcher ] && kill -s KILL -- -$launcher
+${stop
+  .map(
+    ({ text, seconds }) => `  (
+${text}) & at_most ${seconds} $!
+`,
+  )
+  .join('')}  while left=$(
+${reap}); [ -n "$left" ]; do say "still there: $left"; sleep 5; done
+${restore
+  .map(
+    (text) => `  (
+${text}) & at_most 60 $!
+`,
+  )
+  .join('')}  say ended
+  finish
+}
+
+uptime; heard=$up renewed= code= looked=0
+while :; do
+  sleep 1
+  uptime
+  [ -n "$renewed" ] && renewed= heard=$up
+  limit=${leaseSeconds} why="no word for ${leaseSeconds} s"
+  stat_of $$
+  if [ "$parent" != $launcher ]; then limit=${Math.min(aloneSeconds, leaseSeconds)} why='the connection is gone'; fi
+  if [ -z "$code" ] && ! lives $keeper; then wait $keeper 2>/dev/null; code=$?; fi
+  if [ -n "$code" ]; then
+    [ "$code" = 0 ] || { limit=${Math.min(aloneSeconds, leaseSeconds)} why="the process ended with code $code"; }
+    # What a start script left behind is looked for now and then: the search reads all of /proc.
+    if [ $((up-looked)) -ge 5 ]; then looked=$up; ${detached ? '' : 'none_left && finish'}
+    fi
+  fi
+  [ $((up-heard)) -ge $limit ] && end "$why"
+done
+`;
+}
+
+/**
+ * Takes the guardian's file from stdin and starts it, detached from this connection; then tells the log on stdout. A
+ * word on stdin renews the lease, `done` says that the process was ended and nobody needs a guardian any more. When the
+ * connection ends (end of stdin), only the telling ends.
+ */
+export function launcher(files: Pick<Guarded, 'directory' | 'logFile'> & { readonly bytes: number }): string {
+  const [directory, log] = [quote(files.directory), quote(files.logFile)];
+  const [file, words] = [quote(guardianFile(files)), quote(guardianLog(files))];
+  return `umask 077
+[ -d ${directory} ] || mkdir -p ${directory} || exit 73
+head -c ${files.bytes} >${file} && : >${log} || exit 73
+exec 3<&0
+setsid sh ${file} 4>&2 </dev/null >>${words} 2>&1 3<&- &
+guardian=$!
+tail -n +1 -f ${log} 2>/dev/null 3<&- </dev/null &
+tail=$!
+while IFS= read -r word <&3; do
+  case $word in
+    done) kill -s KILL -- -$guardian; rm -f -- ${file}; [ -s ${words} ] || rm -f -- ${words}; break;;
+    *) kill -s URG $guardian;;
+  esac
+done 2>/dev/null
+kill $tail
+`;
+}

@@ -1,0 +1,78 @@
+import { hostname, userInfo } from 'node:os';
+import { CommunicationError } from '../base/errors.ts';
+import { ms, toSeconds } from '../base/units.ts';
+import { controllerIdentity, controllerLives } from '../base/process-start.ts';
+import type { Claim, Executor, NodeLock } from '../parallel/ports.ts';
+import { quote } from './quote.ts';
+import { shell, statFields } from './scripts.ts';
+
+/**
+ * Holds the lock of a machine and work directory as long as stdin brings a line now and then. The kernel lets go of it
+ * with the process, so a lock is never stale for longer than the lease. Prints `ours`, `shared` where another connection of the
+ * same run holds it, or `held|run|user@host|since|controller|keeper`. With `evict`, the keeper of a controller that is
+ * known to be gone is ended first.
+ */
+function holder(workDir: string, { runId, since, lease }: Claim, evict: string | undefined): string {
+  const who = `${userInfo().username}@${hostname()}`;
+  const claim = [runId, who, since, controllerIdentity()].map((word) => word.replaceAll('|', '_')).join('|');
+  return `umask 077
+${statFields}
+IFS= read -r boot </proc/sys/kernel/random/boot_id
+lock=${quote(`${workDir}/runs`)}/.lock-$boot
+exec 3<&0 9>>"$lock" || exit 73
+${evict === undefined ? '' : `stat_of ${evict.replace(/:.*/, '')} && [ "$began" = ${quote(evict.replace(/.*:/, ''))} ] && kill -s KILL ${evict.replace(/:.*/, '')}; sleep 0.1`}
+stat_of $$
+take() { flock -n 9 && printf '%s|%s\\n' ${quote(claim)} "$$:$began" >"$lock"; }
+if take; then echo ours; mine=1
+else
+  IFS= read -r other <"$lock"
+  [ "\${other%%|*}" = ${quote(runId)} ] || { echo "held|$other"; exit; }
+  echo shared; mine=
+fi
+(
+  exec 9>&- 3<&-
+  trap n=0 URG
+  n=0
+  while [ $n -lt ${Math.max(1, Math.ceil(toSeconds(lease)))} ]; do sleep 1; n=$((n+1)); done
+  kill -s KILL 0
+) </dev/null >/dev/null 2>&1 &
+while IFS= read -r word <&3; do
+  kill -s URG $!
+  # Who held it for this run may have gone.
+  [ -n "$mine" ] || { take && mine=1; }
+done
+kill -s KILL 0
+`;
+}
+
+/** Executors that have their node already: a group that is repaired keeps the connections that are left. */
+const taken = new WeakSet<Executor>();
+
+export const nodeLock: NodeLock = {
+  async take(executor, { workDir }, claim, signal) {
+    if (taken.has(executor)) return;
+    const every = ms(Math.min(5000, claim.lease / 4));
+    const ask = async (evict?: string): Promise<string[]> => {
+      const command = shell(holder(workDir, claim, evict), 'taking the node');
+      return (await executor.hold(command, { signal, every })).split('|');
+    };
+    let [answer, ...held] = await ask();
+    const [, , , controller = '', keeper = ''] = held;
+    if (answer === 'held' && controllerLives(controller) === false && /^\d+:\d+$/.test(keeper)) {
+      [answer, ...held] = await ask(keeper);
+    }
+    if (answer !== 'held') {
+      taken.add(executor);
+      return;
+    }
+    const [run, user, since] = held;
+    throw new CommunicationError(
+      `${executor.host} is in use by run ${run ?? '?'} of ${user ?? '?'} since ${since ?? '?'}`,
+      { host: executor.host, run },
+      {
+        blame: 'operator',
+        remedy: `Wait for it or stop it, or use another work_dir and other devices; a run that is gone lets go within ${toSeconds(claim.lease)} s.`,
+      },
+    );
+  },
+};
