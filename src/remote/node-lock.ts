@@ -22,12 +22,15 @@ lock=${quote(`${workDir}/runs`)}/.lock-$boot
 exec 3<&0 9>>"$lock" || exit 73
 ${evict === undefined ? '' : `stat_of ${evict.replace(/:.*/, '')} && [ "$began" = ${quote(evict.replace(/.*:/, ''))} ] && kill -s KILL ${evict.replace(/:.*/, '')}; sleep 0.1`}
 stat_of $$
-take() { flock -n 9 && printf '%s|%s\\n' ${quote(claim)} "$$:$began" >"$lock"; }
-if take; then echo ours; mine=1
-else
-  IFS= read -r other <"$lock"
-  [ "\${other%%|*}" = ${quote(runId)} ] || { echo "held|$other"; exit; }
-  echo shared; mine=
+me=$$:$began
+take() { flock -n 9 && printf '%s|%s\\n' ${quote(claim)} $me >"$lock"; }
+# Its name is that of a living process, or who has it is about to write another one.
+holder() { IFS= read -r other <"$lock"; k=\${other##*|}; [ -n "$k" ] && stat_of "\${k%:*}" && [ "$began" = "\${k#*:}" ]; }
+mine= tries=0
+until take && mine=1 || holder || [ $tries -ge 40 ]; do sleep 0.05; tries=$((tries+1)); done
+if [ -n "$mine" ]; then echo ours
+elif [ "\${other%%|*}" = ${quote(runId)} ]; then echo shared
+else echo "held|$other"; exit
 fi
 (
   exec 9>&- 3<&-
