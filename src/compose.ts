@@ -7,12 +7,14 @@ import { benchmarks } from './benchmarks/index.ts';
 import type { Settings, SettingsInput } from './config/settings.ts';
 import type { Registry } from './config/validate.ts';
 import type { Optimizer } from './core/pso/optimizer.ts';
+import { circuitPolicy } from './core/resilience/circuit-breaker.ts';
 import { PSOOptimizer } from './core/pso/pso.ts';
 import { RandomSearch } from './core/pso/random.ts';
 import { SynchronousPso } from './core/pso/synchronous.ts';
 import { engineNamed, engines } from './engines/index.ts';
 import { finish } from './finish.ts';
 import { otherTables } from './engines/other-tables.ts';
+import { circuitsOf } from './parallel/circuit-history.ts';
 import type { Engine, LaunchPlan } from './parallel/ports.ts';
 import type { GroupRecord, JournalEntry } from './parallel/records.ts';
 import type { ServiceGroup } from './parallel/service-group.ts';
@@ -66,7 +68,10 @@ export async function runStudy(options: StudyOptions, signal: AbortSignal): Prom
 
 async function conduct(options: StudyOptions, world: World, signal: AbortSignal): Promise<StudyOutcome> {
   const { clock } = world;
-  const store = await openRun(options, options.resume, clock.wallTime());
+  const store = await openRun(options, options.resume, clock.wallTime(), {
+    signal,
+    note: (text) => options.events.emit({ type: 'note', text }),
+  });
   options.onDirectory?.(store.paths);
   let error: unknown;
   let wired: Wired | undefined;
@@ -101,6 +106,7 @@ async function search(
   checkPlans(given, engine, groups);
   await using benchmark = await world.createBenchmark();
   benchmark.check?.(given.benchmarkConfig);
+  pool.restore(circuitsOf(store.entries, clock, circuitPolicy));
   await pool.setup(signal);
   await using monitor = wireMonitor(given, events, world, pool);
   monitor.start();
@@ -114,7 +120,7 @@ async function search(
       ? new SpeedTarget(settings.fitness, progress.told, hasFailed(store.entries))
       : undefined;
   const dispatcher = wireDispatcher({ settings, events, world, pool, store, benchmark, speedTarget });
-  for (const record of progress.told) dispatcher.remember(record);
+  for (const record of [...progress.told, ...progress.recovered]) dispatcher.remember(record);
   const evaluations = plannedEvaluations(settings);
   const { confirmation: runs, fitness: slos, twoStage } = settings;
   const confirmation = { ...runs, slos };

@@ -4,7 +4,9 @@ import { redactSecrets } from '../base/redact.ts';
 
 /** The full log of a run, JSON Lines in its directory. */
 export function openLog(file: string, level: string): Logger {
-  return pino({ level }, pino.destination({ dest: file, mkdir: true, sync: true, mode: 0o600 }));
+  const destination = pino.destination({ dest: file, mkdir: true, sync: true, mode: 0o600 });
+  destination.on('error', () => undefined); // a disk that is full: the journal says it
+  return pino({ level }, destination);
 }
 
 const details: readonly RunEvent['type'][] = ['trial.phase', 'group.checked'];

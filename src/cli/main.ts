@@ -4,6 +4,7 @@ import { ConfigurationError } from '../base/errors.ts';
 import { version } from '../base/version.ts';
 import { normalizeArgv } from './argv.ts';
 import type { CleanOptions } from './clean.ts';
+import type { RepairOptions } from './runs.ts';
 import { hostOptions, outputOptions, tuneOptions, wholeNumber, type CliOptions } from './options.ts';
 import { exitCodes, failureDocument, printFailure } from './outcome.ts';
 
@@ -55,6 +56,18 @@ function program(finish: (code: number) => void): Command {
     .action(async (_options: CliOptions, command: Command) => {
       finish(await (await import('./demo.ts')).demo(optionsOf(command)));
     });
+  root
+    .command('runs')
+    .description('look after the journals of runs')
+    .command('repair')
+    .description('mend a journal whose inside is damaged; the damaged one is kept beside it')
+    .argument('[run]', 'run id; without it the newest run')
+    .option('--output <dir>', 'result directory (default: ./result)')
+    .option('--dry-run', 'say what is damaged and what can be kept, and change nothing')
+    .option('--json', 'print exactly one JSON document on stdout')
+    .action(async (run: string | undefined, options: RepairOptions) => {
+      finish(await (await import('./runs.ts')).repair(run, options));
+    });
   hostOptions(root.command('clean'))
     .description('end what dead runs of ours left on the nodes')
     .option('--output <dir>', 'result directory whose newest run names the hosts')
@@ -67,10 +80,10 @@ function program(finish: (code: number) => void): Command {
   return root;
 }
 
-/** A closed pipe (`optimizer | head`) is no defect. */
+/** A closed pipe (`optimizer | head`) or terminal is no defect. */
 function ignoreClosedPipe(stream: NodeJS.WriteStream): void {
   stream.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error;
+    if (error.code !== 'EPIPE' && error.code !== 'EIO') throw error;
   });
 }
 

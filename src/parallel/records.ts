@@ -120,6 +120,8 @@ export type JournalEntry =
       /** Where the trial's files were copied, relative to the result directory. */
       readonly backup?: string | null;
     }
+  /** Told behind damage that was repaired: measured, but the search does not know of it yet. */
+  | { readonly type: 'recovered'; readonly at: string; readonly record: TrialRecord }
   | {
       readonly type: 'circuit';
       readonly at: string;

@@ -29,7 +29,7 @@ export interface GroupLease extends Disposable {
 
 interface Member {
   readonly group: ServiceGroup;
-  readonly breaker: CircuitBreaker;
+  breaker: CircuitBreaker;
   busy: boolean;
   /** Quarantined: being repaired, with the reason. */
   down: ModelEvalStateError | undefined;
@@ -48,6 +48,7 @@ export class ServiceGroupPool implements AsyncDisposable {
   readonly #stop = childController();
   readonly #repairs = new Set<Promise<void>>();
   #turn = 0;
+  #toldAllDown = false;
 
   constructor(groups: readonly ServiceGroup[], options: PoolOptions) {
     this.#options = options;
@@ -85,6 +86,16 @@ export class ServiceGroupPool implements AsyncDisposable {
 
   get changed(): Condition {
     return this.#changed;
+  }
+
+  /** Circuits as an earlier session of the run left them. */
+  restore(circuits: ReadonlyMap<GroupId, Circuit>): void {
+    for (const member of this.#members) {
+      const circuit = circuits.get(member.group.id);
+      if (circuit === undefined) continue;
+      member.breaker = new CircuitBreaker(() => this.#options.clock.now(), circuitPolicy, circuit);
+      member.shown = member.breaker.state;
+    }
   }
 
   /**
@@ -134,6 +145,7 @@ export class ServiceGroupPool implements AsyncDisposable {
       if (member !== undefined) return this.#take(member);
       const { clock, recoveryTimeout } = this.#options;
       allDownSince = this.usable > 0 ? undefined : (allDownSince ?? clock.now());
+      this.#tellWhenAllAreDown();
       if (allDownSince !== undefined && clock.now() - allDownSince > recoveryTimeout) throw this.#allDown();
       // Circuits change with time alone, so look again once in a while.
       const wake = new AbortController();
@@ -252,10 +264,22 @@ export class ServiceGroupPool implements AsyncDisposable {
     }
   }
 
+  #tellWhenAllAreDown(): void {
+    const isDown = this.usable === 0;
+    if (isDown && !this.#toldAllDown) {
+      const limit = toSeconds(this.#options.recoveryTimeout);
+      const text = `all groups are down; waiting up to ${limit} s for one to come back: ${this.#reasons().join('; ')}`;
+      this.#options.events.emit({ type: 'note', text });
+    }
+    this.#toldAllDown = isDown;
+  }
+
+  #reasons(): string[] {
+    return this.#members.map(({ group, down }) => `group ${group.id}: ${down?.message ?? 'circuit open'}`);
+  }
+
   #allDown(): CommunicationError {
-    const reasons = this.#members.map(
-      ({ group, down }) => `group ${group.id}: ${down?.message ?? 'circuit open'}`,
-    );
+    const reasons = this.#reasons();
     const waited = toSeconds(this.#options.recoveryTimeout);
     return new CommunicationError(
       `All groups are down, for ${waited} s:\n  ${reasons.join('\n  ')}`,

@@ -1,3 +1,5 @@
+import { printable } from '../base/printable.ts';
+
 /** Keeps the beginning and the end of an output of any length. */
 export class BoundedText {
   readonly #half: number;
@@ -66,7 +68,8 @@ export class LineTail {
   }
 
   #finish(): string {
-    const line = this.#cut ? `${this.#partial}…` : this.#partial;
+    const said = printable(this.#partial);
+    const line = this.#cut ? `${said}…` : said;
     this.#partial = '';
     this.#cut = false;
     this.lines.push(line);

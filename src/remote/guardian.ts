@@ -32,7 +32,7 @@ export const guardianLog = (files: Pick<Guarded, 'logFile'>): string => `${base(
 /**
  * One file with two roles. `serve` becomes the process. The other is its guardian, in a session of its own: it starts
  * the process, tells on fd 4 `started PID:TIME` and, when it ends, `exit CODE BYTES` with the size of its log by then; and it ends
- * what is left when its lease is over. SIGURG renews the lease: a signal needs no room on a full disk, and harms nobody
+ * what is left when its lease is over, told as `lost WHY`. SIGURG renews the lease: a signal needs no room on a full disk, and harms nobody
  * who is not ready for it.
  */
 export function guardian(guarded: Guarded): string {
@@ -60,7 +60,6 @@ trap renewed=1 URG
   exit $code
 ) &
 keeper=$!
-exec 4>&-
 
 uptime() { IFS='. ' read -r up rest </proc/uptime; }
 lives() { stat_of $1 && [ "$state" != Z ]; }
@@ -71,6 +70,9 @@ ${count}); [ "\${n:-1}" -eq 0 ]; }
 finish() { rm -f -- "$0"; [ -s ${quote(guardianLog(guarded))} ] || rm -f -- ${quote(guardianLog(guarded))}; exit 0; }
 end() {
   say "$1: ending ${token}"
+  kill -s KILL $keeper 2>/dev/null
+  echo "lost $1" >&4
+  exec 4>&-
   stat_of $$ && [ "$parent" = $launcher ] && kill -s KILL -- -$launcher
 ${stop
   .map(

@@ -38,11 +38,14 @@ export class RemoteExecutor extends ShellExecutor {
     const settings = sshSettings(node);
     const rng = createRng(process.pid).fork(node.host);
     for (let attempt = 0; ; attempt++) {
+      const began = systemClock.now();
       try {
         return new RemoteExecutor(await SshTransport.connect(settings, options, signal));
       } catch (error) {
         signal.throwIfAborted();
-        const hopeless = error instanceof ModelEvalStateError && error.blame === 'operator';
+        // One that did not answer for so long will not answer a moment later.
+        const isSilent = systemClock.now() - began >= options.connectTimeoutMs;
+        const hopeless = isSilent || (error instanceof ModelEvalStateError && error.blame === 'operator');
         if (hopeless || !options.retry || !shouldRetry(attempt, connectRetries)) throw error;
         await systemClock.sleep(retryDelay(attempt, connectRetries, rng.next()), signal);
       }

@@ -3,6 +3,7 @@ import { deferred } from '../base/condition.ts';
 import { abortable, deadline } from '../base/cancellation.ts';
 import { systemClock } from '../base/clock.ts';
 import { CommunicationError, IPCCommandError, IPCTimeoutError } from '../base/errors.ts';
+import { printable } from '../base/printable.ts';
 import { ms, toSeconds, type Ms } from '../base/units.ts';
 import type {
   Command,
@@ -156,7 +157,7 @@ export class ShellExecutor implements Executor {
       return new CommunicationError(`Lost ${host} while running ${name}`, { host }, { cause: end.cause });
     }
     const how = end.kind === 'code' ? `exit code ${end.code}` : `signal ${end.name}`;
-    const said = stderr.trim().split('\n').slice(-5).join('\n');
+    const said = printable(stderr).trim().split('\n').slice(-5).join('\n');
     return new IPCCommandError(name, `${how} on ${host}${said === '' ? '' : `: ${said}`}`, undefined, {
       blame: 'node',
       remedy: `Run it by hand on ${host}.`,

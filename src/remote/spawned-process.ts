@@ -86,6 +86,9 @@ export class SpawnedProcess implements RemoteProcess {
       said.push(chunk);
       for (const line of control.push(chunk.toString('utf8'))) {
         const identity = /^started (\d+:\d*)$/.exec(line)?.[1];
+        const lost = /^lost (.*)$/.exec(line)?.[1];
+        if (lost !== undefined)
+          exited.resolve({ kind: 'lost', cause: new Error(`its node ended it: ${lost}`) });
         const end = /^exit (\d+) +(\d+)$/.exec(line);
         if (identity !== undefined) started.resolve(identity);
         if (end === null) continue;

@@ -45,19 +45,28 @@ async function hasEnded(output: string, runId: string): Promise<boolean> {
   return last?.type === 'run-ended' && !['interrupted', 'failed'].includes(last.status);
 }
 
+/** The named run, or the newest one. @throws ConfigurationError */
+export function runNamed(output: string, named: string | undefined): string {
+  const ids = runIds(output);
+  const [newest] = ids;
+  if (newest === undefined) {
+    throw new ConfigurationError(`There is no run in ${output}`, {}, { remedy: 'Check --output.' });
+  }
+  if (named !== undefined && !ids.includes(named)) {
+    throw new ConfigurationError(
+      `There is no run '${named}' in ${output}${didYouMean(named, ids)}`,
+      {},
+      { remedy: `Runs there: ${ids.slice(0, 5).join(', ')}.` },
+    );
+  }
+  return named ?? newest;
+}
+
 /** The named run, or the newest one that did not get to its end. @throws ConfigurationError */
 export async function runToResume(output: string, named: string | undefined): Promise<string> {
   const ids = runIds(output);
   if (named !== undefined) {
-    if (!ids.includes(named)) {
-      throw new ConfigurationError(
-        `There is no run '${named}' in ${output}${didYouMean(named, ids)}`,
-        {},
-        {
-          remedy: ids.length === 0 ? 'Check --output.' : `Runs there: ${ids.slice(0, 5).join(', ')}.`,
-        },
-      );
-    }
+    runNamed(output, named);
     if (await hasEnded(output, named)) {
       throw new ConfigurationError(
         `Run ${named} is complete`,

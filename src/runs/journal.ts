@@ -1,43 +1,83 @@
 import { appendFileSync } from 'node:fs';
 import { open, readFile, truncate, type FileHandle } from 'node:fs/promises';
+import { systemClock } from '../base/clock.ts';
 import { ModelEvalStateError } from '../base/errors.ts';
+import { ms } from '../base/units.ts';
 import { deferred, type Deferred } from '../base/condition.ts';
 import type { JournalEntry } from '../parallel/records.ts';
+import { parseEntry } from './entry-schema.ts';
 
 /** `-Infinity` and its like are no JSON; the settings know them by these names. */
 const numbers = (_key: string, value: unknown): unknown =>
   typeof value === 'number' && !Number.isFinite(value) ? null : value;
 
+/** How a journal tells of a disk that is full, and what ends the waiting for room on it. */
+export interface Patience {
+  readonly note: (text: string) => void;
+  readonly signal: AbortSignal;
+}
+
+const isFull = (error: unknown): boolean =>
+  ['ENOSPC', 'EDQUOT'].includes(String((error as NodeJS.ErrnoException).code));
+
+const untilNextTry = ms(2000);
+
+function unwritable(path: string, cause: unknown): ModelEvalStateError {
+  return new ModelEvalStateError(
+    `Cannot write ${path}: ${(cause as Error).message}`,
+    {},
+    {
+      cause,
+      blame: 'operator',
+      remedy: 'Make room on the disk of the result directory, then go on with `optimizer resume`.',
+    },
+  );
+}
+
 /** Append-only JSON Lines. What is appended at the same time is written and synced together. */
 export class Journal implements AsyncDisposable {
   readonly #file: FileHandle | undefined;
   readonly #path: string;
+  readonly #patience: Patience | undefined;
+  /** What is whole in the file. */
+  #bytes: number;
   #queue: { readonly line: string; readonly done: Deferred<undefined> }[] = [];
   #writing: Promise<void> | undefined;
 
   /** Without a handle, entries are written at once and not synced: for runs that nothing real depends on. */
-  private constructor(path: string, file: FileHandle | undefined) {
+  private constructor(path: string, file: FileHandle | undefined, bytes: number, patience?: Patience) {
     this.#path = path;
     this.#file = file;
+    this.#bytes = bytes;
+    this.#patience = patience;
   }
 
-  static async create(path: string, durable = true): Promise<Journal> {
+  static async create(path: string, durable = true, patience?: Patience): Promise<Journal> {
     const file = await open(path, 'ax', 0o600);
     if (!durable) await file.close();
-    return new Journal(path, durable ? file : undefined);
+    return new Journal(path, durable ? file : undefined, 0, patience);
   }
 
   /** For going on: a last line that was torn is cut off first. */
-  static async resume(path: string, intactBytes: number, durable = true): Promise<Journal> {
+  static async resume(
+    path: string,
+    intactBytes: number,
+    durable = true,
+    patience?: Patience,
+  ): Promise<Journal> {
     await truncate(path, intactBytes);
-    return new Journal(path, durable ? await open(path, 'a', 0o600) : undefined);
+    return new Journal(path, durable ? await open(path, 'a', 0o600) : undefined, intactBytes, patience);
   }
 
-  /** Resolves when the entry is on disk. */
+  /** Resolves when the entry is on disk. While the disk is full it waits. */
   async append(entry: JournalEntry): Promise<void> {
     const line = `${JSON.stringify(entry, numbers)}\n`;
     if (this.#file === undefined) {
-      appendFileSync(this.#path, line);
+      try {
+        appendFileSync(this.#path, line);
+      } catch (cause) {
+        throw unwritable(this.#path, cause);
+      }
       return;
     }
     const done = deferred<undefined>();
@@ -51,23 +91,35 @@ export class Journal implements AsyncDisposable {
       const batch = this.#queue;
       this.#queue = [];
       try {
-        await file.appendFile(batch.map(({ line }) => line).join(''));
-        await file.datasync();
+        await this.#writeWhole(file, batch.map(({ line }) => line).join(''));
         for (const { done } of batch) done.resolve(undefined);
       } catch (cause) {
-        const error = new ModelEvalStateError(
-          `Cannot write the journal: ${(cause as Error).message}`,
-          {},
-          {
-            cause,
-            blame: 'operator',
-            remedy: 'Make room on the disk of the result directory, then go on with `optimizer resume`.',
-          },
-        );
+        const error = unwritable(this.#path, cause);
         for (const { done } of batch) done.reject(error);
       }
     }
     this.#writing = undefined;
+  }
+
+  /** All of it or nothing: what a full disk took only a part of is taken back, and written when there is room. */
+  async #writeWhole(file: FileHandle, text: string): Promise<void> {
+    for (let waited = false; ; waited = true) {
+      try {
+        await file.appendFile(text);
+        await file.datasync();
+        this.#bytes += Buffer.byteLength(text);
+        if (waited) this.#patience?.note('there is room for the journal again: going on');
+        return;
+      } catch (cause) {
+        await file.truncate(this.#bytes).catch(() => undefined);
+        if (this.#patience === undefined || !isFull(cause)) throw cause;
+        const { note, signal } = this.#patience;
+        if (signal.aborted) throw cause;
+        if (!waited)
+          note(`PAUSED: no room for ${this.#path}; nothing is lost, the run goes on when there is some`);
+        await systemClock.sleep(untilNextTry, signal).catch(() => undefined);
+      }
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -76,31 +128,62 @@ export class Journal implements AsyncDisposable {
   }
 }
 
+export interface Damage {
+  /** From 1. */
+  readonly line: number;
+  readonly why: string;
+}
+
 export interface JournalContent {
+  /** Those before the first damage. */
   readonly entries: readonly JournalEntry[];
   /** Where the last whole line ends. */
   readonly intactBytes: number;
+  readonly damaged: readonly Damage[];
+  /** What is whole behind the first damage. */
+  readonly later: readonly JournalEntry[];
+}
+
+/** What is whole in the bytes of a journal; a torn last line is left out. Never throws. */
+export function scanJournal(bytes: Buffer): JournalContent {
+  const intactBytes = bytes.lastIndexOf(0x0a) + 1;
+  const lines = bytes.subarray(0, intactBytes).toString('utf8').split('\n').slice(0, -1);
+  const [entries, later, damaged]: [JournalEntry[], JournalEntry[], Damage[]] = [[], [], []];
+  for (const [index, line] of lines.entries()) {
+    const entry = parseEntry(line);
+    if (typeof entry === 'string') damaged.push({ line: index + 1, why: entry });
+    else (damaged.length === 0 ? entries : later).push(entry);
+  }
+  return { entries, later, damaged, intactBytes };
 }
 
 /** @throws with the line number where the inside is damaged; a torn last line is left out */
 export async function readJournal(path: string): Promise<JournalContent> {
-  const bytes = await readFile(path);
-  const intactBytes = bytes.lastIndexOf(0x0a) + 1;
-  const lines = bytes.subarray(0, intactBytes).toString('utf8').split('\n').slice(0, -1);
-  const entries = lines.map((line, index) => {
-    try {
-      return JSON.parse(line) as JournalEntry;
-    } catch (cause) {
-      throw new ModelEvalStateError(
-        `${path}:${index + 1} is damaged: ${line.slice(0, 80)}`,
-        {},
-        {
-          cause,
-          blame: 'operator',
-          remedy: `The lines before it are intact: \`head -n ${index}\` of the file is a journal that can be resumed.`,
-        },
-      );
-    }
-  });
-  return { entries, intactBytes };
+  const content = scanJournal(await readFile(path));
+  const [first] = content.damaged;
+  if (first === undefined) return content;
+  const found = content.later.filter(({ type }) => type === 'told').length;
+  throw new ModelEvalStateError(
+    `${path}:${first.line} is damaged: ${first.why}`,
+    {},
+    {
+      blame: 'operator',
+      remedy: `\`optimizer runs repair\` keeps the ${content.entries.length} entries before it, and ${found} measurement${found === 1 ? '' : 's'} behind it.`,
+    },
+  );
 }
+
+const isTold = (entry: JournalEntry): entry is Extract<JournalEntry, { type: 'told' }> =>
+  entry.type === 'told';
+
+/**
+ * The entries of a journal whose inside was damaged: those before the damage, and what was measured behind it. The
+ * search asks again from there, and what it asks that was measured is not measured again.
+ */
+export function repaired({ entries, later }: JournalContent): JournalEntry[] {
+  const recovered = later.filter(isTold).filter(({ record }) => record.verdict.kind !== 'failed');
+  return [...entries, ...recovered.map(({ at, record }) => ({ type: 'recovered' as const, at, record }))];
+}
+
+export const journalText = (entries: readonly JournalEntry[]): string =>
+  entries.map((entry) => `${JSON.stringify(entry, numbers)}\n`).join('');

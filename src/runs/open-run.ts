@@ -6,6 +6,7 @@ import { ConfigurationError } from '../base/errors.ts';
 import { redactSecrets } from '../base/redact.ts';
 import type { Settings, SettingsInput } from '../config/settings.ts';
 import { version } from '../base/version.ts';
+import type { Patience } from './journal.ts';
 import { readSavedRun, type SavedRun } from './catalog.ts';
 import { FileRunStore, runPaths, type RunPaths } from './run-store.ts';
 
@@ -57,10 +58,11 @@ export async function openRun(
   { settings, input }: { readonly settings: Settings; readonly input: SettingsInput },
   resume: string | undefined,
   now: Date,
+  patience: Patience,
 ): Promise<FileRunStore> {
   if (resume === undefined) prepareOutput(settings.output);
   const durable = settings.simulation === undefined;
-  const storeOptions = { fields: settings.space.fields, backups: settings.backup, durable };
+  const storeOptions = { fields: settings.space.fields, backups: settings.backup, durable, patience };
   if (resume !== undefined) {
     const saved = readSavedRun(settings.output, resume);
     const paths = runPaths(settings.output, resume, join(settings.output, 'runs', resume, saved.csv));
@@ -73,11 +75,12 @@ export async function openRun(
     join(settings.storeDir, `data_storage_${stamp(now, durable)}.csv`),
   );
   if (!durable) discard(paths); // the same simulation again replaces itself
-  const store = await FileRunStore.create(runId, paths, storeOptions, now);
   const csv = relative(paths.directory, paths.csv);
   const saved: SavedRun = { schema: 1, run_id: runId, version, csv, input: redacted(input) };
+  // Before the journal, which makes it a run: whatever happens from then on, it can be resumed.
+  mkdirSync(paths.directory, { recursive: true, mode: 0o700 });
   await writeFileAtomic(paths.settings, `${JSON.stringify(saved, null, 2)}\n`, { mode: 0o600 });
-  return store;
+  return FileRunStore.create(runId, paths, storeOptions, now);
 }
 
 /** Nothing came to be: a run that never reached a node leaves no directory behind. */

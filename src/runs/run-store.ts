@@ -7,7 +7,7 @@ import type { Field } from '../core/space/field.ts';
 import type { RunStore } from '../parallel/ports.ts';
 import type { JournalEntry } from '../parallel/records.ts';
 import { csvHeader, csvRow, ourColumns, rowOf } from './csv.ts';
-import { Journal, readJournal, type JournalContent } from './journal.ts';
+import { Journal, readJournal, type JournalContent, type Patience } from './journal.ts';
 import { lockRun } from './lock.ts';
 
 export interface RunPaths {
@@ -48,6 +48,7 @@ export interface StoreOptions {
   readonly backups: boolean;
   /** Synced before anything goes on; a simulation writes at once instead, so that nothing waits but its clock. */
   readonly durable: boolean;
+  readonly patience: Patience;
 }
 
 /** A run on disk: the journal is the truth, everything else can be made from it again. */
@@ -57,6 +58,10 @@ export class FileRunStore implements RunStore {
   readonly #fields: readonly Field[];
   readonly #backups: boolean;
   readonly #durable: boolean;
+  readonly #note: Patience['note'];
+  /** Tables and files of trials are not the truth: a run goes on without them. */
+  #csvIsBehind = false;
+  #hasComplained = false;
   readonly #journal: Journal;
   readonly #lock: Disposable;
   readonly #entries: JournalEntry[];
@@ -72,6 +77,7 @@ export class FileRunStore implements RunStore {
     this.#fields = options.fields;
     this.#backups = options.backups;
     this.#durable = options.durable;
+    this.#note = options.patience.note;
     this.#journal = open.journal;
     this.#lock = open.lock;
     this.#entries = [...open.entries];
@@ -89,7 +95,7 @@ export class FileRunStore implements RunStore {
   ): Promise<FileRunStore> {
     mkdirSync(join(paths.directory, 'trials'), { recursive: true, mode: 0o700 });
     const lock = lockRun(join(paths.directory, 'lock'), now);
-    const journal = await Journal.create(paths.journal, options.durable);
+    const journal = await Journal.create(paths.journal, options.durable, options.patience);
     const store = new FileRunStore(runId, paths, options, { journal, lock, entries: [] });
     await store.#rewriteCsv();
     return store;
@@ -105,7 +111,12 @@ export class FileRunStore implements RunStore {
     const lock = lockRun(join(paths.directory, 'lock'), now);
     try {
       const content: JournalContent = await readJournal(paths.journal);
-      const journal = await Journal.resume(paths.journal, content.intactBytes, options.durable);
+      const journal = await Journal.resume(
+        paths.journal,
+        content.intactBytes,
+        options.durable,
+        options.patience,
+      );
       const store = new FileRunStore(runId, paths, options, { journal, lock, entries: content.entries });
       await store.#rewriteCsv();
       return store;
@@ -125,11 +136,32 @@ export class FileRunStore implements RunStore {
     await this.#journal.append(entry);
     this.#entries.push(entry);
     if (entry.type !== 'told') return;
-    if (this.#durable) await appendFile(this.paths.csv, this.#csvRow(entry));
-    else appendFileSync(this.paths.csv, this.#csvRow(entry));
+    try {
+      if (this.#csvIsBehind) await this.#rewriteCsv();
+      else if (this.#durable) await appendFile(this.paths.csv, this.#csvRow(entry));
+      else appendFileSync(this.paths.csv, this.#csvRow(entry));
+      this.#csvIsBehind = false;
+    } catch (error) {
+      this.#csvIsBehind = true;
+      this.#complain(error);
+    }
   }
 
+  /** A file that cannot be kept costs no measurement. */
   async keep(trialId: TrialId, name: string, content: string): Promise<void> {
+    try {
+      await this.#keep(trialId, name, content);
+    } catch (error) {
+      this.#complain(error);
+    }
+  }
+
+  #complain(error: unknown): void {
+    if (!this.#hasComplained) this.#note(`not all files can be kept: ${(error as Error).message}`);
+    this.#hasComplained = true;
+  }
+
+  async #keep(trialId: TrialId, name: string, content: string): Promise<void> {
     const directory = join(this.paths.directory, 'trials', String(trialId));
     if (!this.#durable) {
       mkdirSync(directory, { recursive: true, mode: 0o700 });
@@ -142,6 +174,7 @@ export class FileRunStore implements RunStore {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#journal[Symbol.asyncDispose]();
+    if (this.#csvIsBehind) await this.#rewriteCsv().catch(() => undefined); // resume makes it again
     this.#lock[Symbol.dispose]();
   }
 
@@ -156,13 +189,13 @@ export class FileRunStore implements RunStore {
   /** Copies the trial's files to `<output>/bak/<n>` until the backups of all runs have 1 GiB. */
   #backUp(trialId: TrialId): string | null {
     if (!this.#backups) return null;
-    const root = join(this.paths.output, 'bak');
-    mkdirSync(root, { recursive: true, mode: 0o750 });
-    if (sizeOf(root) > backupLimitBytes) return null;
-    const from = join(this.paths.directory, 'trials', String(trialId));
-    const numbers = readdirSync(root).map(Number).filter(Number.isInteger);
-    const to = join(root, String(Math.max(-1, ...numbers) + 1));
     try {
+      const root = join(this.paths.output, 'bak');
+      mkdirSync(root, { recursive: true, mode: 0o750 });
+      if (sizeOf(root) > backupLimitBytes) return null;
+      const from = join(this.paths.directory, 'trials', String(trialId));
+      const numbers = readdirSync(root).map(Number).filter(Number.isInteger);
+      const to = join(root, String(Math.max(-1, ...numbers) + 1));
       cpSync(from, to, { recursive: true });
       return relative(this.paths.output, to);
     } catch {

@@ -11,6 +11,8 @@ export interface Progress {
   readonly told: readonly TrialRecord[];
   /** Asked, but without a verdict: to be measured before anything new. */
   readonly pending: readonly Suggestion[];
+  /** Measured before the journal was damaged, and not asked since. */
+  readonly recovered: readonly TrialRecord[];
 }
 
 export function judgementOf(verdict: Verdict): Judgement {
@@ -34,6 +36,7 @@ export const isOfSearch = ({ confirms, refines }: TrialRecord): boolean =>
  */
 export function replay(entries: Iterable<JournalEntry>, optimizer: Optimizer): Progress {
   const told: TrialRecord[] = [];
+  const recovered: TrialRecord[] = [];
   const pending = new Map<TrialId, Suggestion>();
   for (const entry of entries) {
     if (entry.type === 'asked') {
@@ -56,7 +59,7 @@ export function replay(entries: Iterable<JournalEntry>, optimizer: Optimizer): P
       if (isOfSearch(record)) optimizer.tell(record.trial_id, judgementOf(record.verdict));
       pending.delete(record.trial_id);
       told.push(record);
-    }
+    } else if (entry.type === 'recovered') recovered.push(entry.record);
   }
-  return { told, pending: [...pending.values()] };
+  return { told, recovered, pending: [...pending.values()] };
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // A minimal OpenAI-compatible server whose speed depends on its parameters: what the tests tune.
-import { appendFileSync, readFileSync } from 'node:fs';
+import { appendFileSync, existsSync, readFileSync, writeSync } from 'node:fs';
 import { createServer } from 'node:http';
 
 const configPath = process.argv[process.argv.indexOf('--config') + 1];
@@ -23,7 +23,40 @@ const note = (event, more = {}) => {
   };
   appendFileSync(process.env.FAKE_WITNESS, `${JSON.stringify(about)}\n`);
 };
-note('start');
+
+/** Whether this start is to go wrong: FAKE_FAULT says how, the others say for whom. */
+const faulty = () => {
+  const { FAKE_FAULT, FAKE_FAULT_ABOVE, FAKE_FAULT_GROUP, FAKE_FAULT_EVERY, GROUP_ID } = process.env;
+  if (FAKE_FAULT === undefined) return false;
+  if (FAKE_FAULT_ABOVE !== undefined && !(Number(env.MAX_NUM_SEQS) > Number(FAKE_FAULT_ABOVE))) return false;
+  if (FAKE_FAULT_GROUP !== undefined && FAKE_FAULT_GROUP !== GROUP_ID) return false;
+  if (FAKE_FAULT_EVERY === undefined) return true;
+  const earlier = existsSync(process.env.FAKE_WITNESS)
+    ? readFileSync(process.env.FAKE_WITNESS, 'utf8')
+        .split('\n')
+        .filter((line) => line.includes('"event":"start"') && line.includes(`"GROUP_ID":"${GROUP_ID}"`))
+        .length
+    : 0;
+  return earlier % Number(FAKE_FAULT_EVERY) === 0;
+};
+const fault = faulty() ? process.env.FAKE_FAULT : undefined;
+const oomText = 'torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 GiB';
+const fail = (how) => {
+  if (how === 'oom') console.log(oomText);
+  if (how === 'nccl') console.log('RuntimeError: NCCL error: unhandled system error, connection refused');
+  if (how === 'killed') process.kill(process.pid, 'SIGKILL');
+  process.exit(1);
+};
+note('start', fault === undefined ? {} : { fault });
+if (fault === 'flood') {
+  const line = `${'x'.repeat(199)}\n`.repeat(5000);
+  for (let i = 0; i < 100; i++) writeSync(2, line);
+  for (let i = 0; i < 3; i++) writeSync(2, `${'y'.repeat(10_000_000)}\n`);
+  writeSync(2, Buffer.from([0x41, 0xff, 0xfe, 0x00, 0x1b, 0x5b, 0x33, 0x31, 0x6d, 0xc3, 0x28, 0x42, 0x0a]));
+  writeSync(2, 'the end of the flood\n');
+  process.exit(1);
+}
+if (fault?.startsWith('start-')) fail(fault.slice('start-'.length));
 
 if (role === 'worker') {
   setInterval(() => undefined, 1000);
@@ -56,6 +89,8 @@ if (role === 'worker') {
       return void response.end('{"error":"no such path"}');
     }
     if (seqs > Number(process.env.FAKE_CRASH_ABOVE ?? Infinity)) process.exit(1);
+    if (fault === 'silent') return;
+    if (fault?.startsWith('load-')) fail(fault.slice('load-'.length));
     let body = '';
     for await (const chunk of request) body += chunk;
     const { max_tokens: n, prompt } = JSON.parse(body);
@@ -72,9 +107,12 @@ if (role === 'worker') {
     response.end(`data: ${JSON.stringify({ choices: [], usage })}\n\ndata: [DONE]\n\n`);
     leave();
   });
-  setTimeout(() => server.listen(Number(port), host), Number(process.env.FAKE_START_MS ?? 0));
+  if (fault !== 'never')
+    setTimeout(() => server.listen(Number(port), host), Number(process.env.FAKE_START_MS ?? 0));
+  if (fault === 'never') setInterval(() => undefined, 1000);
   process.on('SIGTERM', () => {
     note('stop');
+    if (process.env.FAKE_DEAF !== undefined) return;
     process.exit(0);
   });
 }

@@ -6,6 +6,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -13,6 +14,7 @@ import { join, resolve } from 'node:path';
 import { parse } from 'csv-parse/sync';
 import type { JournalEntry } from '../../src/parallel/records.ts';
 import type { Summary } from '../../src/report/summary.ts';
+import { quote } from '../../src/remote/quote.ts';
 import { identityOf, type SshdCluster } from './sshd.ts';
 
 const cli = resolve(import.meta.dirname, '../../dist/cli/main.js');
@@ -65,11 +67,11 @@ export class Project implements AsyncDisposable {
     this.#cluster = cluster;
     chmodSync(this.directory, 0o777);
     const how = options.forks === true ? ['setsid', '&'] : ['exec', ''];
-    this.#script(
+    this.script(
       'start.sh',
       `export FAKE_LISTEN=$MASTER_ADDR:${this.servicePort}\n${how[0]} ${process.execPath} ${service} "$@" ${how[1]}`,
     );
-    this.#script('worker.sh', `FAKE_ROLE=worker exec ${process.execPath} ${service} "$@"`);
+    this.script('worker.sh', `FAKE_ROLE=worker exec ${process.execPath} ${service} "$@"`);
     writeFileSync(
       join(this.directory, 'hosts.txt'),
       cluster.hosts.map(({ address }) => `${address}\n`).join(''),
@@ -125,6 +127,12 @@ ${builtin}
     );
   }
 
+  /** A shell script of the project's in place of what was there. */
+  script(name: string, body: string): string {
+    writeFileSync(join(this.directory, name), `#!/bin/sh\n${body}\n`, { mode: 0o755 });
+    return join(this.directory, name);
+  }
+
   get args(): string[] {
     const { identity, port } = this.#cluster;
     return [
@@ -151,7 +159,8 @@ ${builtin}
       user === undefined
         ? {}
         : { ...identityOf(user), env: { ...process.env, HOME: this.directory, USER: user } };
-    const child = spawn(process.execPath, [cli, ...args], {
+    const [program, ...words] = [...this.#cluster.onController, process.execPath, cli, ...args];
+    const child = spawn(program!, words, {
       cwd: this.directory,
       stdio: ['ignore', 'pipe', 'pipe'],
       ...who,
@@ -173,6 +182,29 @@ ${builtin}
 
   async run(args: readonly string[] = this.args): Promise<Finished> {
     return this.start(args).done;
+  }
+
+  /** In a terminal of its own, which closes when `terminal` is killed. */
+  inTerminal(args: readonly string[]): { terminal: ChildProcess; output: () => string } {
+    const line = [process.execPath, cli, ...args].map(quote).join(' ');
+    const terminal = spawn('script', ['-qfc', line, '/dev/null'], {
+      cwd: this.directory,
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    this.#children.add(terminal);
+    let seen = '';
+    terminal.stdout.on('data', (chunk: Buffer) => (seen += chunk.toString()));
+    return { terminal, output: () => seen };
+  }
+
+  runsIn(output: string): string[] {
+    const root = join(this.directory, output, 'runs');
+    return existsSync(root) ? readdirSync(root) : [];
+  }
+
+  hasRun(): boolean {
+    const root = join(this.directory, 'result/runs');
+    return this.runsIn('result').some((run) => existsSync(join(root, run, 'journal.jsonl')));
   }
 
   get runDirectory(): string {
@@ -205,8 +237,49 @@ ${builtin}
     return parse<Record<string, string>>(text, { columns: true, record_delimiter: '\r\n' });
   }
 
-  #script(name: string, body: string): void {
-    writeFileSync(join(this.directory, name), `#!/bin/sh\n${body}\n`, { mode: 0o755 });
+  residentMiB(pid: number): number {
+    try {
+      const pages = readFileSync(`/proc/${pid}/statm`, 'utf8').split(' ')[1];
+      return (Number(pages) * 4096) / 2 ** 20;
+    } catch {
+      return 0;
+    }
+  }
+
+  /** A file that was kept of a trial. */
+  trialFile(trial: number, name: string): string | undefined {
+    const file = join(this.runDirectory, 'trials', String(trial), name);
+    return existsSync(file) ? readFileSync(file, 'utf8') : undefined;
+  }
+
+  /** Bytes of the largest service log on the nodes. */
+  largestLog(): number {
+    const root = join(this.directory, 'scratch/runs');
+    const logs = readdirSync(root, { recursive: true, encoding: 'utf8' }).filter((name) =>
+      name.endsWith('.log'),
+    );
+    return Math.max(0, ...logs.map((name) => statSync(join(root, name)).size));
+  }
+
+  /** Command lines of all processes of the machine. */
+  commandLines(): string[] {
+    return readdirSync('/proc')
+      .filter((name) => /^\d+$/.test(name))
+      .flatMap((pid) => {
+        try {
+          return [readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ')];
+        } catch {
+          return [];
+        }
+      });
+  }
+
+  /** Every file of the result directory. */
+  runFiles(): string[] {
+    const root = join(this.directory, 'result');
+    return readdirSync(root, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => join(entry.parentPath, entry.name));
   }
 
   /** Processes of this project's services that live, whatever our own bookkeeping says. */
@@ -223,17 +296,43 @@ ${builtin}
       });
   }
 
+  /**
+   * Whatever of a run is alive on the nodes: services and their children, guardians, who tells their logs, load tools.
+   * By the process table alone. The commands that this project started on the controller are not among them.
+   */
+  traces(): { pid: number; command: string }[] {
+    const own = new Set([...this.#children].map(({ pid }) => pid));
+    return readdirSync('/proc')
+      .filter((name) => /^\d+$/.test(name) && !own.has(Number(name)) && Number(name) !== process.pid)
+      .flatMap((pid) => {
+        try {
+          const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
+          const environment = readFileSync(`/proc/${pid}/environ`, 'utf8');
+          const ours = command.includes(`${this.directory}/`) || environment.includes(`${this.directory}/`);
+          const isNode = command.includes('dist/cli/main.js');
+          return ours && !isNode && command !== ''
+            ? [{ pid: Number(pid), command: command.slice(0, 200) }]
+            : [];
+        } catch {
+          return [];
+        }
+      });
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
+    for (const { pid } of this.traces()) kill(pid);
     for (const child of this.#children) child.kill('SIGKILL');
-    for (const pid of this.left()) {
-      try {
-        process.kill(pid, 'SIGKILL');
-      } catch {
-        // gone already
-      }
-    }
+    for (const pid of this.left()) kill(pid);
     rmSync(this.directory, { recursive: true, force: true, maxRetries: 3 });
     return Promise.resolve();
+  }
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // gone already
   }
 }
 

@@ -1,4 +1,4 @@
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import {
   accessSync,
   chmodSync,
@@ -26,6 +26,8 @@ export interface SshdHost {
   pid(): number;
   /** Ends the listener and all that it serves, as a machine that goes down does to its sessions. */
   kill(): void;
+  /** Ends the listener and its sessions alone: what they started goes on. */
+  killServer(): void;
   start(): Promise<void>;
 }
 
@@ -39,6 +41,8 @@ export interface SshdCluster extends AsyncDisposable {
   readonly knownHosts: string;
   /** The user of the servers and of those who log in; undefined: the one who runs the tests. */
   readonly user: string | undefined;
+  /** Words before a command that is to run where the hosts can be reached. */
+  readonly onController: readonly string[];
   nodeConfig(index: number): NodeConfig;
 }
 
@@ -57,6 +61,20 @@ async function listens(host: string, port: number): Promise<boolean> {
     socket.on('connect', () => (socket.destroy(), resolve(true)));
     socket.on('error', () => resolve(false));
   });
+}
+
+/** The same from inside a network of its own. */
+function listensThere({ onController }: Network, host: string, port: number): boolean {
+  const argv = [...onController, 'bash', '-c', `exec 3<>/dev/tcp/${host}/${port}`];
+  return spawnSync(argv[0]!, argv.slice(1), { stdio: 'ignore', timeout: 2000 }).status === 0;
+}
+
+function nameOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, 'utf8').trim();
+  } catch {
+    return '';
+  }
 }
 
 /** All processes below one, itself last. */
@@ -93,8 +111,26 @@ function ordinaryUser(): string | undefined {
 
 let clusters = 0;
 
+/** Where hosts are, where that is not loopback. */
+export interface Network {
+  readonly onController: readonly string[];
+  address(index: number): string;
+  /** Words before a command that is to run on the host. */
+  on(index: number): readonly string[];
+}
+
+export interface SshdOptions {
+  readonly network?: Network;
+  /** Further lines of sshd_config; the first of a key counts. */
+  readonly config?: readonly string[];
+}
+
 /** `user`: another user that the servers run as and log in (root only). */
-async function start(count: number, user?: string): Promise<SshdCluster> {
+async function start(
+  count: number,
+  user?: string,
+  { network, config: more = [] }: SshdOptions = {},
+): Promise<SshdCluster> {
   const directory = mkdtempSync(join(tmpdir(), 'optimizer-sshd-'));
   chmodSync(directory, 0o755);
   if (userInfo().uid === 0) mkdirSync('/run/sshd', { recursive: true, mode: 0o755 });
@@ -108,13 +144,14 @@ async function start(count: number, user?: string): Promise<SshdCluster> {
   if (ids !== undefined) chownSync(identity, ids.uid, ids.gid);
   const lines: string[] = [];
   const hosts = Array.from({ length: count }, (_, index): SshdHost => {
-    const address = `127.0.${10 + (process.pid % 200)}.${index + 11}`;
+    const address = network?.address(index) ?? `127.0.${10 + (process.pid % 200)}.${index + 11}`;
     const home = join(directory, `node${index}`);
     mkdirSync(home);
     execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', join(home, 'hostkey')]);
     const [type = '', key = ''] = readFileSync(join(home, 'hostkey.pub'), 'utf8').split(' ');
     lines.push(`[${address}]:${port} ${type} ${key}\n`);
     const config = [
+      ...more,
       `Port ${port}`,
       `ListenAddress ${address}`,
       `HostKey ${home}/hostkey`,
@@ -150,10 +187,25 @@ async function start(count: number, user?: string): Promise<SshdCluster> {
         }
         server = undefined;
       },
+      killServer() {
+        if (server?.pid === undefined) return;
+        const sessions = family(server.pid).filter((pid) => nameOf(pid).startsWith('sshd'));
+        // The listener first: it would not serve anybody again.
+        for (const pid of [server.pid, ...sessions]) {
+          try {
+            process.kill(pid, 'SIGKILL');
+          } catch {
+            // gone already
+          }
+        }
+        server = undefined;
+      },
       async start() {
-        const argv = ['-D', '-e', '-f', join(home, 'sshd_config')];
-        server = spawn(binary, argv, { stdio: 'ignore', ...ids });
-        for (let i = 0; i < 200 && !(await listens(address, port)); i++)
+        const argv = [...(network?.on(index) ?? []), binary, '-D', '-e', '-f', join(home, 'sshd_config')];
+        server = spawn(argv[0]!, argv.slice(1), { stdio: 'ignore', ...ids });
+        const answers = async (): Promise<boolean> =>
+          network === undefined ? listens(address, port) : listensThere(network, address, port);
+        for (let i = 0; i < 200 && !(await answers()); i++)
           await new Promise((resolve) => setTimeout(resolve, 25));
       },
     };
@@ -168,6 +220,7 @@ async function start(count: number, user?: string): Promise<SshdCluster> {
     identity,
     knownHosts,
     user,
+    onController: network?.onController ?? [],
     nodeConfig: (index) =>
       new NodeConfig({
         host: hosts[index]!.address,

@@ -96,11 +96,12 @@ export function fail(circuit: Circuit, now: Ms, policy: CircuitPolicy): Circuit 
 export class CircuitBreaker {
   readonly #policy: CircuitPolicy;
   readonly #now: () => Ms;
-  #circuit: Circuit = closedCircuit;
+  #circuit: Circuit;
 
-  constructor(now: () => Ms, policy: CircuitPolicy = circuitPolicy) {
+  constructor(now: () => Ms, policy: CircuitPolicy = circuitPolicy, circuit: Circuit = closedCircuit) {
     this.#now = now;
     this.#policy = policy;
+    this.#circuit = circuit;
   }
 
   get circuit(): Circuit {
