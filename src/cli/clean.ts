@@ -62,6 +62,7 @@ async function cleanNode(
     for (const token of ending) {
       const { stdout: left } = await executor.run(runtime.reap(token, grace, []), { signal, timeout });
       for (const line of left.split('\n')) survivors.add(line.split(' ')[0] ?? '');
+      if (left.trim() === '') await executor.run(runtime.dismiss(token), { signal, timeout });
     }
   }
   const rows = found.map((one) => {

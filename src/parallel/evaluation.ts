@@ -1,5 +1,5 @@
 import type { ModelEvalStateError } from '../base/errors.ts';
-import { asOptimizerError } from '../base/errors.ts';
+import { asOptimizerError, CommunicationError } from '../base/errors.ts';
 import type { TrialPhase } from '../base/events.ts';
 import { redactSecrets } from '../base/redact.ts';
 import { ms, type Ms } from '../base/units.ts';
@@ -61,6 +61,8 @@ export class Evaluation {
     const ended = clock.now();
     const stopError = service === undefined ? undefined : await this.#stop(group, service, suggestion);
     signal.throwIfAborted();
+    // Out of reach, a machine looks like a service that died of its configuration.
+    if ('error' in outcome && stopError instanceof CommunicationError) outcome = { error: stopError };
     return {
       start: ms((healthy ?? ended) - began),
       benchmark: ms(ended - (healthy ?? ended)),

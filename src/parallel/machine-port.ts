@@ -122,6 +122,8 @@ export interface Runtime {
    * identities of processes to begin with, which saves a search.
    */
   reap(token: string, grace: Ms, known: readonly string[]): Command;
+  /** Ends the guardians, on the machine itself, of what was proven gone. */
+  dismiss(token: string): Command;
   /** Prints how many processes with the token are alive. */
   count(token: string): Command;
   /** Prints what any run has on the node, for `parseCensus`. */

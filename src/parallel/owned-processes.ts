@@ -53,6 +53,12 @@ export class OwnedProcesses {
       if (there.some((one) => one.token === token)) this.#touched.add(rank);
     }
     await this.end(ms(0));
+    // A guardian of an earlier session, or of a connection that broke, must not end what is started now.
+    await settleAll(
+      nodes.map(async ({ executor }, rank) =>
+        executor.run(this.#deps.runtime.dismiss(this.#token(rank)), { signal, timeout: commandTimeout }),
+      ),
+    );
   }
 
   #leftBehind({ run, host }: OwnedFound, all: readonly OwnedFound[]): SimulatorStartError {

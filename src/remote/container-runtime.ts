@@ -30,6 +30,7 @@ function containers(table: RuntimeTable): Runtime {
   return {
     name: table.kind,
     token: (owner) => hostRuntime.token(owner),
+    dismiss: (token) => hostRuntime.dismiss(token),
 
     wrap(command, owner) {
       const onHost = hostRuntime.wrap(command, owner);
@@ -104,6 +105,7 @@ function inside(table: RuntimeTable): Runtime {
   return {
     name: 'exec',
     token: (owner) => hostRuntime.token(owner),
+    dismiss: (token) => hostRuntime.dismiss(token),
 
     wrap(command, owner: Owner) {
       const onHost = hostRuntime.wrap(command, owner);

@@ -40,6 +40,7 @@ export function guardian(guarded: Guarded): string {
   const [log, state] = [quote(logFile), quote(`${directory}/state.json`)];
   return `#!/bin/sh
 if [ "$1" = serve ]; then
+unset OPTIMIZER_GUARDIAN
 ${command}
 fi
 umask 077
@@ -67,11 +68,10 @@ say() { echo "$(date '+%Y-%m-%dT%H:%M:%S%z') $*"; }
 at_most() { n=0; while lives $2 && [ $n -lt $1 ]; do sleep 1; n=$((n+1)); done; kill -s KILL $2 2>/dev/null; }
 none_left() { n=$(
 ${count}); [ "\${n:-1}" -eq 0 ]; }
-finish() { rm -f -- "$0"; [ -s ${quote(guardianLog(guarded))} ] || rm -f -- ${quote(guardianLog(guarded))}; exit 0; }
 end() {
   say "$1: ending ${token}"
   kill -s KILL $keeper 2>/dev/null
-  echo "lost $1" >&4
+  echo "lost $1" >&4 2>/dev/null
   exec 4>&-
   stat_of $$ && [ "$parent" = $launcher ] && kill -s KILL -- -$launcher
 ${stop
@@ -89,10 +89,11 @@ ${text}) & at_most 60 $!
 `,
   )
   .join('')}  say ended
-  finish
+  rm -f -- "$0"
+  exit
 }
 
-uptime; heard=$up renewed= code= looked=0
+uptime; heard=$up renewed= code= over= looked=0
 while :; do
   sleep 1
   uptime
@@ -102,10 +103,12 @@ while :; do
   if [ "$parent" != $launcher ]; then limit=${Math.min(aloneSeconds, leaseSeconds)} why='the connection is gone'; fi
   if [ -z "$code" ] && ! lives $keeper; then wait $keeper 2>/dev/null; code=$?; fi
   if [ -n "$code" ]; then
-    [ "$code" = 0 ] || { limit=${Math.min(aloneSeconds, leaseSeconds)} why="the process ended with code $code"; }
+    # Who is there ends what is left by the rules, and says so; who is not is not waited for.
+    [ "$code" = 0 ] || over=1
     # What a start script left behind is looked for now and then: the search reads all of /proc.
-    if [ $((up-looked)) -ge 5 ]; then looked=$up; ${detached ? '' : 'none_left && finish'}
+    if [ -z "$over" ] && [ $((up-looked)) -ge 5 ]; then looked=$up; ${detached ? ':' : 'none_left && over=1'}
     fi
+    [ -z "$over" ] || { limit=${Math.min(aloneSeconds, leaseSeconds)} why="the process ended with code $code"; }
   fi
   [ $((up-heard)) -ge $limit ] && end "$why"
 done
@@ -117,14 +120,16 @@ done
  * word on stdin renews the lease, `done` says that the process was ended and nobody needs a guardian any more. When the
  * connection ends (end of stdin), only the telling ends.
  */
-export function launcher(files: Pick<Guarded, 'directory' | 'logFile'> & { readonly bytes: number }): string {
+export function launcher(
+  files: Pick<Guarded, 'directory' | 'logFile' | 'token'> & { readonly bytes: number },
+): string {
   const [directory, log] = [quote(files.directory), quote(files.logFile)];
   const [file, words] = [quote(guardianFile(files)), quote(guardianLog(files))];
   return `umask 077
 [ -d ${directory} ] || mkdir -p ${directory} || exit 73
 head -c ${files.bytes} >${file} && : >${log} || exit 73
 exec 3<&0
-setsid sh ${file} 4>&2 </dev/null >>${words} 2>&1 3<&- &
+OPTIMIZER_GUARDIAN=${quote(files.token)} setsid sh ${file} 4>&2 </dev/null >>${words} 2>&1 3<&- &
 guardian=$!
 tail -n +1 -f ${log} 2>/dev/null 3<&- </dev/null &
 tail=$!

@@ -83,7 +83,10 @@ export class ShellExecutor implements Executor {
         restore: guard.restore.map(script),
       }),
     );
-    const channel = await this.#transport.open(launcher({ directory, logFile, bytes: text.length }), signal);
+    const channel = await this.#transport.open(
+      launcher({ directory, logFile, token, bytes: text.length }),
+      signal,
+    );
     const renewal = ms(Math.min(5000, guard.lease / 4));
     const process = SpawnedProcess.attach(channel, { host: this.host, logFile, renewal });
     channel.stdin.write(text);

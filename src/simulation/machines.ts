@@ -79,6 +79,7 @@ export class SimulatedMachines implements Connector, NodeProbe, NodeLock, HttpPr
     token: ({ runId, groupId, rank }) => `${runId}/g${groupId}/r${rank}.`,
     wrap: (command) => command,
     reap: (token) => ({ argv: ['end', token] }),
+    dismiss: () => ({ argv: ['dismiss'] }),
     count: (token) => ({ argv: ['count', token] }),
     census: () => ({ argv: ['census'] }),
   };

@@ -279,11 +279,11 @@ describe.each(Object.entries(subjects))('%s', (_name, make) => {
       process.kill(Number(stdout), 'SIGKILL');
     });
 
-    const guardians = (): string[] =>
+    const guardians = (name: string): string[] =>
       readdirSync('/proc').filter((pid) => {
         try {
           const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-          return words[0] === 'sh' && words[1]?.startsWith(join(directory, 'spawned')) === true;
+          return words[0] === 'sh' && words[1] === join(directory, 'spawned', `${name}.sh`);
         } catch {
           return false;
         }
@@ -302,7 +302,7 @@ describe.each(Object.entries(subjects))('%s', (_name, make) => {
       );
       await until(() => existsSync(pidFile) && readFileSync(pidFile, 'utf8') !== '');
       process_[Symbol.dispose]();
-      await until(() => existsSync(stopped) && guardians().length === 0, 15_000);
+      await until(() => existsSync(stopped) && guardians('guarded').length === 0, 15_000);
       expect(alive(process_.pid)).toBe(false);
       expect(alive(Number(readFileSync(pidFile, 'utf8')))).toBe(false);
       const words = readFileSync(join(directory, 'spawned/guarded.guardian.log'), 'utf8');
@@ -321,25 +321,39 @@ describe.each(Object.entries(subjects))('%s', (_name, make) => {
       expect(alive(Number(readFileSync(pidFile, 'utf8')))).toBe(true);
       process_[Symbol.dispose]();
       await until(() => !alive(Number(readFileSync(pidFile, 'utf8'))), 10_000);
-      await until(() => guardians().length === 0);
+      await until(() => guardians('renewed').length === 0);
     });
 
     test('what was ended and proven gone needs no guardian: it leaves at once, without a trace', async () => {
       using process_ = await spawn('exec sleep 300', 'released');
-      await until(() => guardians().length > 0);
+      await until(() => guardians('released').length > 0);
       expect(await reap(200, [process_.identity])).toBe('');
       await process_.release();
-      expect(guardians()).toEqual([]);
+      expect(guardians('released')).toEqual([]);
       expect(readdirSync(join(directory, 'spawned')).filter((name) => name.startsWith('released'))).toEqual([
         'released.log',
       ]);
     });
 
-    test('a guardian whose service ended otherwise leaves by itself', async () => {
-      using process_ = await spawn('exec sleep 300', 'elsewhere');
+    test('a guardian whose service ended otherwise leaves when nobody is there', async () => {
+      const process_ = await spawn('exec sleep 300', 'elsewhere', { lease: ms(2000) });
       expect(await reap(200)).toBe('');
-      await until(() => guardians().length === 0, 3000);
       expect(await process_.exited).toEqual({ kind: 'code', code: 143 });
+      process_[Symbol.dispose]();
+      await until(() => guardians('elsewhere').length === 0, 6000);
+    });
+
+    test('a guardian is sent away when what it guarded is proven gone: it ends nothing that comes after', async () => {
+      const first = await spawn('exec sleep 300', 'first', { lease: ms(2000) });
+      first[Symbol.dispose]();
+      expect(await reap(200)).toBe('');
+      await subject.executor.run(hostRuntime.dismiss(token), options);
+      await until(() => guardians('first').length === 0, 1000);
+      using second = await spawn('exec sleep 300', 'second');
+      await new Promise((resolve) => setTimeout(resolve, 3500));
+      expect(alive(second.pid)).toBe(true);
+      expect(await reap(200)).toBe('');
+      await second.release();
     });
 
     test('a process outlives the one who watches it', async () => {

@@ -130,6 +130,7 @@ export async function play(input: Case): Promise<Played> {
       reap: () => ({ argv: ['reap'] }),
       count: () => ({ argv: ['count'] }),
       census: () => ({ argv: ['census'] }),
+      dismiss: () => ({ argv: ['dismiss'] }),
     },
     engine: scriptEngine,
     controller: async () => Promise.reject(new Error('none')),

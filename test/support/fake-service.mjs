@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // A minimal OpenAI-compatible server whose speed depends on its parameters: what the tests tune.
 import { appendFileSync, existsSync, readFileSync, writeSync } from 'node:fs';
+import { createHash } from 'node:crypto';
 import { createServer } from 'node:http';
 
 const configPath = process.argv[process.argv.indexOf('--config') + 1];
@@ -39,7 +40,24 @@ const faulty = () => {
     : 0;
   return earlier % Number(FAKE_FAULT_EVERY) === 0;
 };
-const fault = faulty() ? process.env.FAKE_FAULT : undefined;
+/** One of many, each as likely as FAKE_CHAOS says, the same for the same seed, trial, group and start. */
+const byChance = () => {
+  const { FAKE_CHAOS, FAKE_SEED, OPTIMIZER_TRIAL_ID, GROUP_ID } = process.env;
+  if (FAKE_CHAOS === undefined || OPTIMIZER_TRIAL_ID === '0') return undefined;
+  const kinds = [
+    'start-exit',
+    'start-oom',
+    'start-nccl',
+    'start-killed',
+    'load-exit',
+    'load-nccl',
+    'silent',
+    'deaf',
+  ];
+  const digest = createHash('sha256').update(`${FAKE_SEED}/${OPTIMIZER_TRIAL_ID}/${GROUP_ID}`).digest();
+  return kinds[Math.floor(digest.readUInt32BE() / 2 ** 32 / Number(FAKE_CHAOS))];
+};
+const fault = faulty() ? process.env.FAKE_FAULT : byChance();
 const oomText = 'torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 GiB';
 const fail = (how) => {
   if (how === 'oom') console.log(oomText);
@@ -112,7 +130,7 @@ if (role === 'worker') {
   if (fault === 'never') setInterval(() => undefined, 1000);
   process.on('SIGTERM', () => {
     note('stop');
-    if (process.env.FAKE_DEAF !== undefined) return;
+    if (process.env.FAKE_DEAF !== undefined || fault === 'deaf') return;
     process.exit(0);
   });
 }

@@ -40,6 +40,8 @@ export interface ProjectOptions {
   readonly top?: string;
   readonly particles?: number;
   readonly iters?: number;
+  /** A command that takes longer hangs. */
+  readonly limitMs?: number;
   /** Further keys of [parallel]. */
   readonly parallel?: string;
   readonly defaults?: string;
@@ -61,10 +63,12 @@ export class Project implements AsyncDisposable {
   readonly witnessFile = join(this.directory, 'witness.jsonl');
   readonly servicePort = 31_000 + (process.pid % 1000) + projects++;
   readonly #cluster: SshdCluster;
+  readonly #limitMs: number;
   readonly #children = new Set<ChildProcess>();
 
   constructor(cluster: SshdCluster, options: ProjectOptions = {}) {
     this.#cluster = cluster;
+    this.#limitMs = options.limitMs ?? 60_000;
     chmodSync(this.directory, 0o777);
     const how = options.forks === true ? ['setsid', '&'] : ['exec', ''];
     this.script(
@@ -166,7 +170,7 @@ ${builtin}
       ...who,
     });
     this.#children.add(child);
-    const hung = setTimeout(() => child.kill('SIGKILL'), 60_000);
+    const hung = setTimeout(() => child.kill('SIGKILL'), this.#limitMs);
     let [stdout, stderr] = ['', ''];
     child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()));
     child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
