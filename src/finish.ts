@@ -1,7 +1,7 @@
 import { relative } from 'node:path';
 import writeFileAtomic from 'write-file-atomic';
 import type { Clock } from './base/clock.ts';
-import { asOptimizerError, ConfigurationError } from './base/errors.ts';
+import { asOptimizerError, ConfigurationError, ModelEvalStateError } from './base/errors.ts';
 import type { StudyOptions } from './compose.ts';
 import { engineNamed } from './engines/index.ts';
 import { errorRecord } from './parallel/error-record.ts';
@@ -47,6 +47,23 @@ async function keepBest(
   });
 }
 
+/** The journal has everything: without these files a run is told of, and can be resumed. */
+async function written<T>(work: Promise<T>, what: string): Promise<T> {
+  try {
+    return await work;
+  } catch (cause) {
+    throw new ModelEvalStateError(
+      `Cannot write ${what}: ${(cause as Error).message}`,
+      {},
+      {
+        cause,
+        blame: 'operator',
+        remedy: 'Make room there, then `optimizer resume`: everything that was measured is in the journal.',
+      },
+    );
+  }
+}
+
 /** The last words of a run: its end in the journal, the recommendation's files, summary.json. */
 export async function finish(
   options: StudyOptions,
@@ -70,9 +87,12 @@ export async function finish(
     settings: here(settings),
     log: here(log),
     csv: here(csv),
-    ...(best !== undefined && status !== 'failed' ? await keepBest(options, best, groups, paths) : {}),
+    ...(best !== undefined && status !== 'failed'
+      ? await written(keepBest(options, best, groups, paths), paths.best)
+      : {}),
   };
   const summary = summarize(store.entries, { status, exitCode, at, error }, artifacts);
-  if (began) await writeFileAtomic(paths.summary, `${JSON.stringify(summary, null, 2)}\n`, { mode: 0o600 });
+  const text = `${JSON.stringify(summary, null, 2)}\n`;
+  if (began) await written(writeFileAtomic(paths.summary, text, { mode: 0o600 }), paths.summary);
   return summary;
 }

@@ -23,12 +23,14 @@ exec 3<&0 9>>"$lock" || exit 73
 ${evict === undefined ? '' : `stat_of ${evict.replace(/:.*/, '')} && [ "$began" = ${quote(evict.replace(/.*:/, ''))} ] && kill -s KILL ${evict.replace(/:.*/, '')}; sleep 0.1`}
 stat_of $$
 me=$$:$began
-take() { flock -n 9 && printf '%s|%s\\n' ${quote(claim)} $me >"$lock"; }
+# On a full disk who has it goes without a name.
+take() { flock -n 9 || return 1; printf '%s|%s\\n' ${quote(claim)} $me >"$lock" || :; } 2>/dev/null
 # Its name is that of a living process, or who has it is about to write another one.
 holder() { IFS= read -r other <"$lock"; k=\${other##*|}; [ -n "$k" ] && stat_of "\${k%:*}" && [ "$began" = "\${k#*:}" ]; }
 mine= tries=0
 until take && mine=1 || holder || [ $tries -ge 40 ]; do sleep 0.05; tries=$((tries+1)); done
 if [ -n "$mine" ]; then echo ours
+elif [ -z "$other" ]; then echo full; exit
 elif [ "\${other%%|*}" = ${quote(runId)} ]; then echo shared
 else echo "held|$other"; exit
 fi
@@ -63,6 +65,13 @@ export const nodeLock: NodeLock = {
     const [, , , controller = '', keeper = ''] = held;
     if (answer === 'held' && controllerLives(controller) === false && /^\d+:\d+$/.test(keeper)) {
       [answer, ...held] = await ask(keeper);
+    }
+    if (answer === 'full') {
+      throw new CommunicationError(
+        `Nothing can be written in ${workDir}/runs of ${executor.host}`,
+        { host: executor.host },
+        { remedy: `Check the free space of ${workDir} on ${executor.host}.` },
+      );
     }
     if (answer !== 'held') {
       taken.add(executor);

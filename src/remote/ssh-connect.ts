@@ -22,8 +22,8 @@ export interface SshOptions {
   readonly connectTimeoutMs: number;
 }
 
-/** A dead peer is found after interval × (count + 1) = 12 s, and the part of an interval that it still lived. */
-const keepAlive = { keepaliveInterval: 4000, keepaliveCountMax: 2 };
+/** A dead peer is found after interval × (count + 1) = 9 s, and the part of an interval that it still lived. */
+const keepAlive = { keepaliveInterval: 3000, keepaliveCountMax: 2 };
 
 function readKnownHosts(settings: SshSettings): KnownHost[] {
   return settings.knownHostsFiles.flatMap((file) => {

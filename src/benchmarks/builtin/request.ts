@@ -181,8 +181,13 @@ async function attempt(
       for (const off of onAbort) off();
       resolve({ outcome, text: stream.text, answered: status !== 0 });
     };
+    // A request that waits for a connection has not started: nobody would end it before that is given up.
+    const cutOff = (): void => settle(failure(new Error('cut off'), signal));
+    signal.addEventListener('abort', cutOff, { once: true });
+    onAbort.add(() => signal.removeEventListener('abort', cutOff));
     const handler: Dispatcher.DispatchHandler = {
       onRequestStart(controller) {
+        signal.removeEventListener('abort', cutOff);
         const abort = (): void => controller.abort(signal.reason as Error);
         if (signal.aborted) abort();
         signal.addEventListener('abort', abort, { once: true });

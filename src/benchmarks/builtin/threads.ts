@@ -32,7 +32,7 @@ async function answerOf(worker: Worker, wanted: readonly FromWorker['type'][]): 
 }
 
 /** A thread that was told to stop has this long to answer. */
-const graceMs = 5000;
+const graceMs = 2000;
 
 const post = (worker: Worker, message: ToWorker): void => worker.postMessage(message);
 
