@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { SFTPWrapper } from 'ssh2';
-import { abortable } from '../base/cancellation.ts';
+import { abortable, childController } from '../base/cancellation.ts';
 import { deferred } from '../base/condition.ts';
 import type { Files } from './transport.ts';
 
@@ -51,11 +51,15 @@ async function closeOf(sftp: SFTPWrapper): Promise<never> {
   return closed;
 }
 
-/** Files over one SFTP session, which `session` opens again when the connection was renewed. */
-export function sftpFiles(session: () => Promise<SFTPWrapper>): Files {
+/**
+ * Files over one SFTP session, which `session` opens again when the connection was renewed. What was asked of a
+ * connection that is `lost` may never be answered.
+ */
+export function sftpFiles(session: () => Promise<SFTPWrapper>, lost: AbortSignal): Files {
   const using = async <T>(signal: AbortSignal, work: (sftp: SFTPWrapper) => Promise<T>): Promise<T> => {
-    const sftp = await abortable(session(), signal);
-    return abortable(Promise.race([work(sftp), closeOf(sftp)]), signal);
+    using either = childController(signal, lost);
+    const sftp = await abortable(session(), either.signal);
+    return await abortable(Promise.race([work(sftp), closeOf(sftp)]), either.signal);
   };
   return {
     read: async (path, signal) =>

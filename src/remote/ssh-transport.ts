@@ -57,7 +57,7 @@ export class SshTransport implements Transport {
   }
 
   get files(): Files {
-    return sftpFiles(async () => this.#openSftp());
+    return sftpFiles(async () => this.#openSftp(), this.#lost.signal);
   }
 
   /** A full sshd (MaxSessions) refuses a channel while others are still being closed: it gets in a little later. */
