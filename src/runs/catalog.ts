@@ -50,7 +50,8 @@ export function runNamed(output: string, named: string | undefined): string {
   const ids = runIds(output);
   const [newest] = ids;
   if (newest === undefined) {
-    throw new ConfigurationError(`There is no run in ${output}`, {}, { remedy: 'Check --output.' });
+    const which = named === undefined ? 'run' : `run '${named}'`;
+    throw new ConfigurationError(`There is no ${which} in ${output}`, {}, { remedy: 'Check --output.' });
   }
   if (named !== undefined && !ids.includes(named)) {
     throw new ConfigurationError(
