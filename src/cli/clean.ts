@@ -60,7 +60,10 @@ async function cleanNode(
   const survivors = new Set<string>();
   if (options.dryRun !== true) {
     for (const token of ending) {
-      const { stdout: left } = await executor.run(runtime.reap(token, grace, []), { signal, timeout });
+      const { stdout: left } = await executor.run(runtime.reap(token, grace, []), {
+        ...{ signal, timeout },
+        untied: true,
+      });
       for (const line of left.split('\n')) survivors.add(line.split(' ')[0] ?? '');
       if (left.trim() === '') await executor.run(runtime.dismiss(token), { signal, timeout });
     }

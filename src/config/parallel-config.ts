@@ -26,6 +26,7 @@ export interface NodeOptions {
 export const defaultHealthUrl = 'http://{host}:8000/health';
 
 export const defaultWorkDir = '/tmp/modelevalstate';
+export const defaultConfigPath = `${defaultWorkDir}/config.json`;
 
 function deviceType(name: string | undefined): DeviceType | undefined {
   if (name === undefined) return undefined;
@@ -130,7 +131,7 @@ export class ServiceGroupConfig {
     this.start_script = options.start_script ?? './start_service.sh';
     this.worker_script = options.worker_script === '' ? undefined : options.worker_script;
     this.stop_script = options.stop_script === '' ? undefined : options.stop_script;
-    this.config_path = options.config_path ?? '/tmp/modelevalstate/config.json';
+    this.config_path = options.config_path ?? defaultConfigPath;
     this.health_check_url = options.health_check_url ?? defaultHealthUrl;
     this.health_check_timeout = timeout;
     this.start_silence_timeout = options.start_silence_timeout ?? 600;

@@ -176,11 +176,16 @@ export class OwnedProcesses {
       [...this.#touched].map(async (rank) => {
         const { executor } = need(this.#nodes[rank], 'node');
         using limit = childController();
-        const known = started.filter((one) => one.rank === rank).map(({ process }) => process.identity);
+        const here = started.filter((one) => one.rank === rank).map(({ process }) => process);
+        const known = here.map(({ identity }) => identity);
         const command = this.#deps.runtime.reap(this.#token(rank), grace, known);
         const timeout = ms(grace + commandTimeout);
         const { stdout } = await executor.run(command, { signal: limit.signal, timeout, untied: true });
-        if (stdout.trim() === '') this.#touched.delete(rank);
+        if (stdout.trim() === '') {
+          this.#touched.delete(rank);
+          // Whatever becomes of the other nodes: here is nothing left to guard.
+          await Promise.all(here.map(async (process) => process.release()));
+        }
         return { host: executor.host, survivors: stdout.trim() };
       }),
     );

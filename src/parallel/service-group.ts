@@ -272,7 +272,6 @@ export class ServiceGroup implements AsyncDisposable {
       await this.#owned.ask(plan.stop, grace, limit.signal);
       await this.#owned.end(grace, started);
       await settleAll([
-        ...started.map(async ({ process }) => process.release()),
         this.#owned.runAll(plan.restore ?? [], limit.signal),
         untilFree(placeOf(plan), this.#deps, limit.signal),
         this.#memory.returned(this.#nodes, limit.signal),

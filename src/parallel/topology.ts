@@ -1,5 +1,5 @@
 import { groupId, type TrialId } from '../base/units.ts';
-import type { ServiceGroupConfig } from '../config/parallel-config.ts';
+import { defaultConfigPath, type ServiceGroupConfig } from '../config/parallel-config.ts';
 import type { Executor, GroupTopology, NodeFacts } from './ports.ts';
 
 /** A connected machine of a group. */
@@ -31,6 +31,9 @@ export function topologyOf(
   nodes?: readonly KnownNode[],
 ): GroupTopology {
   const id = config.group_id;
+  // A directory of somebody else may be where the default is: the work directory has been looked at.
+  const pathIn = (workDir: string): string =>
+    config.config_path === defaultConfigPath ? `${workDir}/config.json` : config.config_path;
   const slot = ((id % 250) + 250) % 250;
   return {
     runId: run.runId,
@@ -39,17 +42,20 @@ export function topologyOf(
     masterPort: 20_000 + slot * portsPerGroup + ((run.start * portsPerStart) % portsPerGroup),
     settings: config,
     runtime: run.runtime ?? 'host',
-    nodes: config.nodes.map((node, rank) => ({
-      rank,
-      host: node.host,
-      address: nodes?.[rank]?.executor.address ?? node.host,
-      deviceIds: node.npu_ids,
-      deviceType: nodes?.[rank]?.facts.deviceType ?? node.device_type ?? 'npu',
-      workDir: nodes?.[rank]?.facts.workDir ?? node.work_dir,
-      env: { ...config.env, ...node.env },
-      interface: node.interface,
-      inspected: nodes?.[rank]?.facts.inspected,
-      configPath: ownPath(config.config_path, id, rank, run.sharesPaths),
-    })),
+    nodes: config.nodes.map((node, rank) => {
+      const workDir = nodes?.[rank]?.facts.workDir ?? node.work_dir;
+      return {
+        rank,
+        host: node.host,
+        address: nodes?.[rank]?.executor.address ?? node.host,
+        deviceIds: node.npu_ids,
+        deviceType: nodes?.[rank]?.facts.deviceType ?? node.device_type ?? 'npu',
+        workDir,
+        env: { ...config.env, ...node.env },
+        interface: node.interface,
+        inspected: nodes?.[rank]?.facts.inspected,
+        configPath: ownPath(pathIn(workDir), id, rank, run.sharesPaths),
+      };
+    }),
   };
 }

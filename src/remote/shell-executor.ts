@@ -29,6 +29,7 @@ const inlineLimit = 65_536;
 /** Runs commands through a transport's shell: the same code for SSH and for this machine. */
 export class ShellExecutor implements Executor {
   readonly #transport: Transport;
+  readonly #held = new Set<Channel>();
 
   constructor(transport: Transport) {
     this.#transport = transport;
@@ -109,8 +110,10 @@ export class ShellExecutor implements Executor {
     channel.stdin.on('error', () => undefined); // it ends as well
     const timer = setInterval(() => channel.stdin.write('\n'), every);
     timer.unref();
+    this.#held.add(channel);
     void channel.ended.then((end) => {
       clearInterval(timer);
+      this.#held.delete(channel);
       first.reject(new IPCCommandError(name, `${JSON.stringify(end)} on ${this.host}: ${said.text.trim()}`));
     });
     try {
@@ -151,7 +154,15 @@ export class ShellExecutor implements Executor {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([...this.#held].map(async (channel) => this.#letGo(channel)));
     await this.#transport[Symbol.asyncDispose]();
+  }
+
+  /** What is held ends with its input: whoever comes next finds it gone. */
+  async #letGo(channel: Channel): Promise<void> {
+    using limit = deadline(systemClock, killGrace, () => new CommunicationError('it does not end'));
+    channel.stdin.end();
+    await abortable(channel.ended, limit.signal).catch(() => undefined);
   }
 
   #failure(name: string, end: ChannelEnd, stderr: string): CommunicationError {
