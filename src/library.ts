@@ -5,7 +5,7 @@ import { EventBus, type RunEvent } from './base/events.ts';
 import type { RunStore } from './parallel/ports.ts';
 import { registry, runStudy, type StudyOutcome } from './compose.ts';
 import { resolveSettings, type Flags, type Settings, type SettingsInput } from './config/settings.ts';
-import type { Table } from './config/sources.ts';
+import type { Table } from './config/toml.ts';
 import type { HealthMonitor } from './parallel/health-monitor.ts';
 import type { DispatcherOptions, ParticleDispatcher } from './parallel/particle-dispatcher.ts';
 import type { ServiceGroupPool } from './parallel/service-group-pool.ts';

@@ -8,6 +8,11 @@ export const statistic = (): z.ZodType<Statistic> =>
   oneOf('mean', 'median', 'p90', 'p95', 'p99').default('mean');
 export type Statistic = 'mean' | 'median' | 'p90' | 'p95' | 'p99';
 
+export interface ScoredBy {
+  readonly time_to_first_token: Statistic;
+  readonly time_per_output_token: Statistic;
+}
+
 /** Latencies as load tools report them: not every tool has every statistic. */
 export type Reported = Partial<Record<LatencyName, Partial<Percentiles>>>;
 

@@ -114,6 +114,23 @@ export function parseFailure(name: string, file: { path: string; text: string },
   });
 }
 
+/** @throws BenchmarkParseError where it is no JSON object */
+export function documentOf(
+  name: string,
+  file: { readonly path: string; readonly text: string },
+  text = file.text,
+): Readonly<Record<string, unknown>> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    return parseFailure(name, file, (error as Error).message);
+  }
+  if (typeof value === 'object' && value !== null && !Array.isArray(value))
+    return value as Readonly<Record<string, unknown>>;
+  return parseFailure(name, file, 'it is no JSON object');
+}
+
 /** What the search says about the load, over what the table says. */
 export interface AppliedLoad {
   /** undefined: no limit. */

@@ -1,4 +1,4 @@
-import type { Table } from '../config/sources.ts';
+import type { Table } from '../config/toml.ts';
 
 /** The seed of the demonstration that the documentation shows. */
 export const demoSeed = 7;

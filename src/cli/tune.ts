@@ -8,7 +8,7 @@ import { EventBus } from '../base/events.ts';
 import type { Summary } from '../report/summary.ts';
 import { answerText, type ScoredStatistics } from '../report/text.ts';
 import { vllmSweep } from '../report/vllm-sweep.ts';
-import { readJournal } from '../runs/journal.ts';
+import { readJournal } from '../runs/journal-content.ts';
 import type { RunPaths } from '../runs/run-store.ts';
 import { readHistory } from '../runs/history.ts';
 import { runToResume } from '../runs/catalog.ts';

@@ -3,7 +3,7 @@ import type { HostGroups } from './host-lists.ts';
 import { ParallelConfig, type NodeOptions } from './parallel-config.ts';
 import type { TopLevel } from './schema.ts';
 import type { SettingsInput } from './settings.ts';
-import { isTable } from './sources.ts';
+import { isTable } from './toml.ts';
 
 /** What is simulated where nobody says otherwise: four groups of two. */
 const imagined: HostGroups = {

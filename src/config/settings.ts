@@ -12,7 +12,8 @@ import type { ParallelConfig } from './parallel-config.ts';
 import { parallelOf } from './parallel-settings.ts';
 import { spaceOf, twoStageSpace } from './space-settings.ts';
 import { ignoredKeys, type RuntimeTable, type TopLevel } from './schema.ts';
-import { isTable, type ConfigDocument, type Table } from './sources.ts';
+import type { ConfigDocument } from './sources.ts';
+import { isTable, type Table } from './toml.ts';
 import { userPatterns, type UserPatterns } from './user-patterns.ts';
 import { pick, validate, type Registry, type Tool, type Workload } from './validate.ts';
 

@@ -1,10 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import TOML from '@iarna/toml';
 import { ConfigurationError } from '../base/errors.ts';
-import { InvalidConfiguration } from './problems.ts';
-
-export type Table = Record<string, unknown>;
+import { isTable, parseToml, type Table } from './toml.ts';
 
 /** A merged configuration and where each top-level key comes from. */
 export interface ConfigDocument {
@@ -21,26 +18,6 @@ export interface Surroundings {
 }
 
 const prefix = 'MODEL_EVAL_STATE_';
-
-export const isTable = (value: unknown): value is Table =>
-  typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date);
-
-interface TomlSyntaxError extends Error {
-  readonly line: number;
-  readonly col: number;
-}
-
-export function parseToml(source: string, text: string): Table {
-  try {
-    return TOML.parse(text);
-  } catch (error) {
-    const { line, col, message } = error as TomlSyntaxError;
-    const what = (message.split('\n')[0] ?? message).replace(/ at row \d+, col \d+, pos \d+:?$/, '');
-    throw new InvalidConfiguration([
-      { source, at: `line ${line + 1}, column ${col + 1}`, expected: `valid TOML: ${what}` },
-    ]);
-  }
-}
 
 function readToml(file: string): Table {
   let text: string;

@@ -5,7 +5,8 @@ import type { Field, ServingParams } from '../core/space/field.ts';
 import type { GroupShape } from './parallel-config.ts';
 import { didYouMean, InvalidConfiguration, type ConfigProblem } from './problems.ts';
 import { topLevelShape, type TopLevel } from './schema.ts';
-import { isTable, type ConfigDocument, type Table } from './sources.ts';
+import type { ConfigDocument } from './sources.ts';
+import { isTable, type Table } from './toml.ts';
 
 /** What the configuration needs to know of an engine or a benchmark. */
 export interface Tool {

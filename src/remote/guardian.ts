@@ -37,7 +37,6 @@ export const guardianLog = (files: Pick<Guarded, 'logFile'>): string => `${base(
  */
 export function guardian(guarded: Guarded): string {
   const { directory, logFile, token, leaseSeconds, command, stop, reap, count, restore, detached } = guarded;
-  const [log, state] = [quote(logFile), quote(`${directory}/state.json`)];
   return `#!/bin/sh
 if [ "$1" = serve ]; then
 unset OPTIMIZER_GUARDIAN
@@ -45,19 +44,20 @@ ${command}
 fi
 umask 077
 ${statFields}
+log_file=${quote(logFile)}
 launcher=$PPID
 trap : HUP INT TERM PIPE
 trap renewed=1 URG
 (
   trap - HUP INT TERM PIPE URG
-  setsid sh "$0" serve </dev/null >>${log} 2>&1 4>&- &
+  setsid sh "$0" serve </dev/null >>"$log_file" 2>&1 4>&- &
   pid=$!
   stat_of $pid
-  printf '{"pid":%s,"pgid":%s,"started":"%s","token":"%s","log":"%s"}\\n' $pid $pid "$began" ${quote(token)} ${log} >${state}
+  printf '{"pid":%s,"pgid":%s,"started":"%s","token":"%s","log":"%s"}\\n' $pid $pid "$began" ${quote(token)} "$log_file" >${quote(`${directory}/state.json`)}
   echo "started $pid:$began" >&4
   wait $pid 2>/dev/null
   code=$?
-  echo "exit $code $(wc -c <${log})" >&4
+  echo "exit $code $(wc -c <"$log_file")" >&4
   exit $code
 ) &
 keeper=$!
@@ -69,7 +69,7 @@ at_most() { n=0; while lives $2 && [ $n -lt $1 ]; do sleep 1; n=$((n+1)); done; 
 none_left() { n=$(
 ${count}); [ "\${n:-1}" -eq 0 ]; }
 end() {
-  say "$1: ending ${token}"
+  say "$1: ending" ${quote(token)}
   kill -s KILL $keeper 2>/dev/null
   echo "lost $1" >&4 2>/dev/null
   exec 4>&-

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { ConfigurationError } from '../base/errors.ts';
 import type { SettingsInput } from '../config/settings.ts';
 import { didYouMean } from '../config/problems.ts';
-import { readJournal } from './journal.ts';
+import { readJournal } from './journal-content.ts';
 
 /** What settings.json keeps: enough to resolve the same settings again. */
 export interface SavedRun {

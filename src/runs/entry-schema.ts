@@ -119,6 +119,8 @@ export function parseEntry(line: string): JournalEntry | string {
   }
   const parsed = entry.safeParse(value);
   if (parsed.success) return parsed.data as unknown as JournalEntry;
-  const [issue] = parsed.error.issues;
-  return `${(issue?.path ?? []).map(String).join('.') || 'the line'}: ${issue?.message ?? ''}`;
+  const [first] = parsed.error.issues.map(
+    ({ path, message }) => `${path.map(String).join('.') || 'the line'}: ${message}`,
+  );
+  return first as string;
 }

@@ -1,7 +1,7 @@
 import { readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import writeFileAtomic from 'write-file-atomic';
-import { journalText, repaired, scanJournal, type Damage } from './journal.ts';
+import { journalText, repaired, scanJournal, type Damage } from './journal-content.ts';
 import { lockRun } from './lock.ts';
 
 export interface Repair {

@@ -7,7 +7,8 @@ import type { Field } from '../core/space/field.ts';
 import type { RunStore } from '../parallel/ports.ts';
 import type { JournalEntry } from '../parallel/records.ts';
 import { csvHeader, csvRow, ourColumns, rowOf } from './csv.ts';
-import { Journal, readJournal, type JournalContent, type Patience } from './journal.ts';
+import { readJournal, type JournalContent } from './journal-content.ts';
+import { Journal, type Patience } from './journal.ts';
 import { lockRun } from './lock.ts';
 
 export interface RunPaths {

@@ -200,6 +200,25 @@ describe('the built-in load generator', () => {
     expect(performance.now() - began).toBeLessThan(3000);
   });
 
+  test('a server that falls silent is given up before the time is over; what came by then counts', async () => {
+    let asked = 0;
+    const answering = stream();
+    const began = performance.now();
+    const { performance: measured } = await measure(
+      (request, response) => (++asked > 6 ? undefined : answering(request, response)),
+      { stall_timeout: 0.4, max_concurrency: 3 },
+    );
+    expect(measured.success_rate).toBe(6 / 20);
+    expect(performance.now() - began).toBeLessThan(5000);
+  });
+
+  test('waiting for the next request is no silence', async () => {
+    const { performance: measured } = await measure(stream(), {
+      ...{ stall_timeout: 0.1, request_rate: 4, num_prompts: 4 },
+    });
+    expect(measured.success_rate).toBe(1);
+  });
+
   test('after a measurement that was cut off, and after one that failed, the next one works', async () => {
     const stop = new AbortController();
     const cut = measure(

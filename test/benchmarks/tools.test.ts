@@ -3,14 +3,10 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { aisBenchArguments, aisBenchConfig } from '../../src/benchmarks/ais-bench/ais-bench.ts';
 import { isResult as isAisResult, measured, parseAisBench } from '../../src/benchmarks/ais-bench/parse.ts';
+import { commandArguments, commandBenchmark, commandConfig } from '../../src/benchmarks/command/command.ts';
+import { parseCommand } from '../../src/benchmarks/command/parse.ts';
+import { parseSglangBench } from '../../src/benchmarks/sglang-benchmark/parse.ts';
 import {
-  commandArguments,
-  commandBenchmark,
-  commandConfig,
-  parseCommand,
-} from '../../src/benchmarks/command/command.ts';
-import {
-  parseSglangBench,
   sglangBenchArguments,
   sglangBenchmarkConfig,
 } from '../../src/benchmarks/sglang-benchmark/sglang-benchmark.ts';

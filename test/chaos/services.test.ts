@@ -31,7 +31,7 @@ describe.skipIf(!realSshd.available)('what runs on the nodes goes wrong', () => 
     { fault: 'load-exit', says: /exit(ed with)? code 1|Health check failed/ },
     { fault: 'load-oom', says: /out of memory/i },
     { fault: 'load-killed', says: /137|SIGKILL|killed/i },
-    { fault: 'silent', says: /cut off by the time limit/, builtin: 'timeout = 2' },
+    { fault: 'silent', says: /said nothing for 2 s/, builtin: 'stall_timeout = 2' },
   ];
   test.each(services)(
     'a service that fails with some values ($fault): those are infeasible, the others measured',

@@ -6,7 +6,8 @@ import { registry } from '../../src/compose.ts';
 import type { InvalidConfiguration } from '../../src/config/problems.ts';
 import { resolveSettings, type Flags } from '../../src/config/settings.ts';
 import { knownKeys } from '../../src/config/validate.ts';
-import { parseToml, readConfig } from '../../src/config/sources.ts';
+import { readConfig } from '../../src/config/sources.ts';
+import { parseToml } from '../../src/config/toml.ts';
 import { normalizeArgv } from '../../src/cli/argv.ts';
 
 const example = new URL('../../config.example.toml', import.meta.url).pathname;

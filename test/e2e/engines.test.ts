@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { EngineProject, type EngineProjectOptions } from '../support/engine-project.ts';
-import { realPodman } from '../support/podman.ts';
+import { realPodman, type RealPodman } from '../support/podman.ts';
 import { waitFor } from '../support/project.ts';
 import { realSshd, type SshdCluster } from '../support/sshd.ts';
 
@@ -400,17 +400,39 @@ args = ["--privileged"]
       },
     );
 
-    test('vllm over two nodes in containers of a real podman', async (context) => {
-      const podman = realPodman(['/tmp']);
-      if (podman === undefined) return context.skip('podman does not run here');
+    /** A run in its containers, where one is there. */
+    const withPodman = (podman: RealPodman): EngineProject => {
       const toml = `${vllm('distributed = "mp"')}
 [runtime]
 kind = "podman"
 image = "${podman.image}"
 args = ${JSON.stringify(podman.args)}
 `;
-      await using project = new EngineProject(cluster, { toml, particles: 2, without: ['podman'] });
+      const parallel = 'lease_timeout = 3';
+      const project = new EngineProject(cluster, { toml, parallel, particles: 2, without: ['podman'] });
       writeFileSync(join(cluster.bin, 'podman'), podman.script, { mode: 0o755 });
+      return project;
+    };
+
+    test('containers of a real podman whose controller is killed are ended by their nodes', async (context) => {
+      const podman = realPodman(['/tmp']);
+      if (podman === undefined) return context.skip('podman does not run here');
+      await using project = withPodman(podman);
+      const { child, done } = project.start();
+      await waitFor(() => project.tools('vllm serve').length >= 2, 'the service starts');
+      const { run_id: runId } = project.journal().find((entry) => entry.type === 'run-started')!;
+      const label = `optimizer.run=${runId}`;
+      expect(podman.running(label)).toHaveLength(2);
+      child.kill('SIGKILL');
+      await done;
+      await waitFor(() => podman.running(label).length === 0, 'no container', 30_000);
+      await waitFor(() => project.traces().length === 0, 'no guardian', 10_000);
+    });
+
+    test('vllm over two nodes in containers of a real podman', async (context) => {
+      const podman = realPodman(['/tmp']);
+      if (podman === undefined) return context.skip('podman does not run here');
+      await using project = withPodman(podman);
       const running = project.start();
       await waitFor(() => project.tools('vllm serve').length >= 2, 'the service starts');
       const { run_id: runId } = project.journal().find((entry) => entry.type === 'run-started')!;

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { registry } from '../../src/compose.ts';
-import { parseToml } from '../../src/config/sources.ts';
+import { parseToml } from '../../src/config/toml.ts';
 import { pick, validate } from '../../src/config/validate.ts';
 import { script } from '../../src/remote/quote.ts';
 import { play } from './lifecycle.ts';

@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import type { JournalEntry } from '../../src/parallel/records.ts';
-import { Journal, readJournal } from '../../src/runs/journal.ts';
+import { readJournal } from '../../src/runs/journal-content.ts';
+import { Journal } from '../../src/runs/journal.ts';
 import { lockRun } from '../../src/runs/lock.ts';
 
 const entry = (n: number): JournalEntry => ({

@@ -11,7 +11,7 @@ import { resolveSettings } from '../../src/config/settings.ts';
 import { circuitPolicy } from '../../src/core/resilience/circuit-breaker.ts';
 import { circuitsOf } from '../../src/parallel/circuit-history.ts';
 import type { JournalEntry, TrialRecord } from '../../src/parallel/records.ts';
-import { scanJournal } from '../../src/runs/journal.ts';
+import { scanJournal } from '../../src/runs/journal-content.ts';
 import { repairJournal } from '../../src/runs/repair.ts';
 
 const run = 'sim-3';

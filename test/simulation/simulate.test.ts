@@ -11,7 +11,7 @@ import { simulatedStudy } from '../../src/cli/demo-study.ts';
 import { resolveSettings, type SettingsInput } from '../../src/config/settings.ts';
 import { vllmSweep } from '../../src/report/vllm-sweep.ts';
 import { readHistory } from '../../src/runs/history.ts';
-import type { Table } from '../../src/config/sources.ts';
+import type { Table } from '../../src/config/toml.ts';
 import type { JournalEntry } from '../../src/parallel/records.ts';
 
 interface Asked {

@@ -29,6 +29,7 @@ export interface ToolWitness {
 export interface EngineProjectOptions {
   /** Top-level keys of config.toml and tables, after the usual ones. */
   readonly toml: string;
+  readonly parallel?: string;
   readonly defaults?: string;
   readonly env?: Readonly<Record<string, string | number>>;
   readonly nodesPerGroup?: number;
@@ -46,7 +47,15 @@ export class EngineProject extends Project {
 
   constructor(
     cluster: SshdCluster,
-    { toml, defaults = '', env = {}, nodesPerGroup = 2, without = [], particles = 3 }: EngineProjectOptions,
+    {
+      toml,
+      parallel = '',
+      defaults = '',
+      env = {},
+      nodesPerGroup = 2,
+      without = [],
+      particles = 3,
+    }: EngineProjectOptions,
   ) {
     super(cluster);
     this.#nodesPerGroup = nodesPerGroup;
@@ -75,6 +84,7 @@ presets = false
 ${toml}
 [parallel]
 retry_delay = 0.1
+${parallel}
 [parallel.defaults]
 work_dir = "${this.directory}/scratch"
 known_hosts_file = "${cluster.knownHosts}"

@@ -2,7 +2,7 @@ import { parse } from 'csv-parse/sync';
 import type { Percentiles } from '../../core/fitness/fitness.ts';
 import type { BenchmarkResult, LatencyName } from '../../parallel/ports.ts';
 import type { Reported } from '../statistics.ts';
-import { parseFailure } from '../tool.ts';
+import { documentOf, parseFailure } from '../tool.ts';
 
 interface ResultFile {
   readonly path: string;
@@ -88,15 +88,7 @@ function choose(rows: readonly Row[], { metric, algorithm }: Choice, file: Resul
   );
 }
 
-type Common = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
-
-function commonOf(file: ResultFile): Common {
-  try {
-    return JSON.parse(file.text) as Common;
-  } catch (error) {
-    return parseFailure('ais_bench', file, (error as Error).message);
-  }
-}
+type Common = Readonly<Record<string, Readonly<Record<string, unknown>> | null | undefined>>;
 
 export interface AisBenchResult extends Omit<BenchmarkResult, 'raw'> {
   /** What the next trials should be tried with at most: three times what was reached. */
@@ -135,7 +127,7 @@ export function parseAisBench(files: readonly ResultFile[], rules: AisBenchRules
   if (table === undefined || whole === undefined)
     return parseFailure('ais_bench', nowhere, 'no .csv and .json of a performance run were written');
   const rows = rowsOf(table);
-  const common = commonOf(whole);
+  const common = documentOf('ais_bench', whole) as Common;
   const total = (...keys: string[]): number => {
     for (const key of keys) {
       const value = measured(common[key]?.['total']);

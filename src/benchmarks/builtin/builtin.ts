@@ -112,6 +112,7 @@ export class BuiltinBenchmark implements Benchmark<BuiltinConfig> {
       ignoreEos: load.ignore_eos,
       // Its own limit strikes first, so that what came by then is still a measurement.
       timeoutMs: Math.min(load.timeout * 1000, context.timeout * 0.98),
+      stallMs: load.stall_timeout * 1000,
     };
     const { signal } = context;
     let before: Awaited<ReturnType<typeof readMetrics>>;

@@ -27,6 +27,8 @@ export const builtinConfig = z.strictObject({
   output_len: length().default(128),
   dataset_path: text().default(''),
   timeout: seconds().default(600),
+  /** A service that owes answers and sends nothing at all for so long hangs. */
+  stall_timeout: seconds().default(120),
   ignore_eos: boolean().default(true),
   /** Requests of one conversation, each with all that was said before; the chat endpoint only makes sense of them. */
   turns: integer({ atLeast: 1, atMost: 100 }).default(1),

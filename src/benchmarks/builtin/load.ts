@@ -17,6 +17,8 @@ export interface LoadJob {
   readonly maxConcurrency: number;
   readonly ignoreEos: boolean;
   readonly timeoutMs: number;
+  /** Without a word of the server for so long, although it was asked, the load is given up. */
+  readonly stallMs: number;
 }
 
 export interface LoadResult {
@@ -120,6 +122,43 @@ async function converse(
   return outcomes;
 }
 
+/** Ends the load of a server that owes answers and says nothing. */
+class StallWatch implements Disposable {
+  readonly #limit: AbortController;
+  readonly #timer: NodeJS.Timeout;
+  #owed = 0;
+  #heard = performance.now();
+
+  constructor(stallMs: number, limit: AbortController) {
+    this.#limit = limit;
+    this.#timer = setInterval(() => this.#look(stallMs), Math.min(1000, stallMs / 4));
+    this.#timer.unref();
+  }
+
+  readonly heard = (now: number): void => {
+    this.#heard = now;
+  };
+
+  /** While this goes on, an answer is owed. */
+  async during<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#owed++ === 0) this.#heard = performance.now();
+    try {
+      return await work();
+    } finally {
+      this.#owed--;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#timer);
+  }
+
+  #look(stallMs: number): void {
+    if (this.#owed === 0 || performance.now() - this.#heard < stallMs) return;
+    this.#limit.abort(new Error(`the service said nothing for ${stallMs / 1000} s (stall_timeout)`));
+  }
+}
+
 const sampleMs = 5;
 
 /** On the time line that all threads share. */
@@ -138,9 +177,14 @@ export async function generateLoad(
   const base = new URL(job.baseUrl);
   const basePath = base.pathname.replace(/\/(v1\/?)?$/, '');
   const limit = new AbortController();
-  const timer = setTimeout(() => limit.abort(new Error('time limit')), Math.min(job.timeoutMs, 2 ** 31 - 1));
+  const timer = setTimeout(
+    () => limit.abort(new Error('the time limit')),
+    Math.min(job.timeoutMs, 2 ** 31 - 1),
+  );
   const both = AbortSignal.any([signal, limit.signal]);
   setMaxListeners(0, both);
+  using watch = new StallWatch(job.stallMs, limit);
+  const { heard } = watch;
   const pool = new Pool(base.origin, {
     connections: job.maxConcurrency,
     pipelining: 1,
@@ -148,12 +192,14 @@ export async function generateLoad(
     headersTimeout: 0,
   });
   try {
-    const model = job.model ?? (await firstModel(pool, basePath, both));
+    const model = job.model ?? (await watch.during(async () => firstModel(pool, basePath, both)));
     const path = `${basePath}/v1/${job.endpoint === 'chat' ? 'chat/completions' : 'completions'}`;
-    const endpoint: Endpoint = { pool, path, model, chat: job.endpoint === 'chat', ignoreEos: job.ignoreEos };
+    const chat = job.endpoint === 'chat';
+    const endpoint: Endpoint = { pool, path, model, chat, ignoreEos: job.ignoreEos, heard };
     const one = async (prompt: Prompt, due: number): Promise<RequestOutcome[]> =>
-      converse(endpoint, prompt, due, both);
-    await openConnections(pool, `${basePath}/v1/models`, job.maxConcurrency, both);
+      watch.during(async () => converse(endpoint, prompt, due, both));
+    const models = `${basePath}/v1/models`;
+    await watch.during(async () => openConnections(pool, models, job.maxConcurrency, both));
     const now = { signal: both, began: performance.now() };
     await runAll(job.warmups, job.maxConcurrency, [], one, now);
     const beganMs = Math.max(await ready(), sharedNow());

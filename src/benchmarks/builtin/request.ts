@@ -1,5 +1,5 @@
-import { createParser } from 'eventsource-parser';
 import type { Dispatcher, Pool } from 'undici';
+import { TokenStream } from './stream.ts';
 
 export interface Endpoint {
   readonly pool: Pool;
@@ -7,6 +7,8 @@ export interface Endpoint {
   readonly model: string;
   readonly chat: boolean;
   readonly ignoreEos: boolean;
+  /** Called whenever the server says anything. */
+  readonly heard: (now: number) => void;
 }
 
 /** What was said so far, the user first, and how long the answer may be. */
@@ -43,98 +45,6 @@ export type RequestOutcome =
       readonly message: string;
     };
 
-interface Choice {
-  readonly text?: string | null;
-  readonly delta?: {
-    readonly content?: string | null;
-    readonly reasoning_content?: string | null;
-    readonly reasoning?: string | null;
-  };
-  readonly finish_reason?: string | null;
-}
-
-interface StreamEvent {
-  readonly choices?: readonly Choice[];
-  readonly usage?: { readonly prompt_tokens?: number; readonly completion_tokens?: number } | null;
-  readonly error?: { readonly message?: string } | string;
-}
-
-/** What the user would see of an event: nothing where it only names the role. Reasoning is output as well. */
-function textOf({ text, delta }: Choice): string {
-  return text ?? delta?.content ?? delta?.reasoning_content ?? delta?.reasoning ?? '';
-}
-
-function errorText(error: NonNullable<StreamEvent['error']>): string {
-  return typeof error === 'string' ? error : (error.message ?? 'unknown error');
-}
-
-/** Follows one stream of tokens. */
-class TokenStream {
-  readonly #due: number;
-  readonly #itls: number[] = [];
-  #first: number | undefined;
-  #last = 0;
-  #events = 0;
-  #done = false;
-  #usage: StreamEvent['usage'];
-  #error: string | undefined;
-  readonly #text: string[] = [];
-
-  constructor(due: number) {
-    this.#due = due;
-  }
-
-  take(data: string, now: number): void {
-    if (data === '[DONE]') {
-      this.#done = true;
-      return;
-    }
-    let event: StreamEvent;
-    try {
-      event = JSON.parse(data) as StreamEvent;
-    } catch {
-      this.#error = `an event that is no JSON: ${data.slice(0, 200)}`;
-      return;
-    }
-    if (event.error !== undefined) this.#error = errorText(event.error);
-    this.#usage = event.usage ?? this.#usage;
-    const choice = event.choices?.[0];
-    if (choice === undefined) return;
-    if (typeof choice.finish_reason === 'string') this.#done = true;
-    const text = textOf(choice);
-    if (text === '') return;
-    this.#text.push(text);
-    this.#token(now);
-  }
-
-  get text(): string {
-    return this.#text.join('');
-  }
-
-  #token(now: number): void {
-    if (this.#first === undefined) this.#first = now;
-    else this.#itls.push(now - this.#last);
-    this.#last = now;
-    this.#events++;
-  }
-
-  outcome(): RequestOutcome {
-    if (this.#error !== undefined) return { ok: false, kind: 'error', status: 200, message: this.#error };
-    if (this.#first === undefined) return { ok: false, kind: 'empty', status: 200, message: 'no token came' };
-    if (!this.#done) return { ok: false, kind: 'truncated', status: 200, message: 'the stream broke off' };
-    const counted = this.#usage?.completion_tokens;
-    return {
-      ok: true,
-      ttftMs: this.#first - this.#due,
-      e2elMs: this.#last - this.#due,
-      itlsMs: this.#itls,
-      inputTokens: this.#usage?.prompt_tokens ?? 0,
-      outputTokens: counted ?? this.#events,
-      estimated: counted === undefined,
-    };
-  }
-}
-
 /** In turns of the user and the assistant; a completion sees one text. */
 function conversation(endpoint: Endpoint, said: readonly string[]): object {
   if (!endpoint.chat) return { prompt: said.join('\n') };
@@ -156,7 +66,12 @@ function body(endpoint: Endpoint, ask: Ask): string {
 
 function failure(error: Error & { code?: string }, signal: AbortSignal): RequestOutcome {
   if (signal.aborted)
-    return { ok: false, kind: 'timeout', status: undefined, message: 'cut off by the time limit' };
+    return {
+      ok: false,
+      kind: 'timeout',
+      status: undefined,
+      message: `cut off: ${(signal.reason as Error).message}`,
+    };
   const refused = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH'].includes(
     error.code ?? '',
   );
@@ -172,10 +87,7 @@ async function attempt(
   return new Promise((resolve) => {
     const stream = new TokenStream(due);
     let status = 0;
-    let now = 0;
     let excerpt = '';
-    const parser = createParser({ onEvent: ({ data }) => stream.take(data, now) });
-    const decoder = new TextDecoder();
     const onAbort = new Set<() => void>();
     const settle = (outcome: RequestOutcome): void => {
       for (const off of onAbort) off();
@@ -197,10 +109,10 @@ async function attempt(
         status = statusCode;
       },
       onResponseData(_controller, chunk) {
-        now = performance.now();
-        const text = decoder.decode(chunk, { stream: true });
-        if (status === 200) parser.feed(text);
-        else if (excerpt.length < 500) excerpt += text;
+        const now = performance.now();
+        endpoint.heard(now);
+        if (status === 200) stream.feed(chunk, now);
+        else if (excerpt.length < 500) excerpt += chunk.toString('utf8');
       },
       onResponseEnd() {
         if (status === 200) settle(stream.outcome());

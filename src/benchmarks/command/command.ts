@@ -3,12 +3,11 @@ import { z } from 'zod';
 import { ConfigurationError } from '../../base/errors.ts';
 import { fieldsSchema } from '../../config/schema.ts';
 import { environment, integer, list, oneOf, text } from '../../config/schema-types.ts';
-import { parseExpression, type Scope } from '../../core/space/expression.ts';
-import type { Benchmark, BenchmarkResult, BenchmarkTarget, LatencyName } from '../../parallel/ports.ts';
-import { appliedLoad, noRaw, parseFailure, runTool, sampled, type AppliedLoad } from '../tool.ts';
+import { parseExpression } from '../../core/space/expression.ts';
+import type { Benchmark, BenchmarkTarget } from '../../parallel/ports.ts';
+import { appliedLoad, noRaw, runTool, sampled, type AppliedLoad } from '../tool.ts';
+import { factors, parseCommand, percentileName, type Unit } from './parse.ts';
 
-const factors = { s: 1, ms: 1e-3, us: 1e-6, 'tok/s': 1, 'req/s': 1, share: 1, percent: 0.01 } as const;
-type Unit = keyof typeof factors;
 const unitNames = Object.keys(factors) as [Unit, ...Unit[]];
 
 const metric = z.strictObject({
@@ -16,14 +15,6 @@ const metric = z.strictObject({
   value: text(),
   unit: oneOf(...unitNames),
 });
-
-const metricNames = [
-  'generate_speed',
-  'time_to_first_token',
-  'time_per_output_token',
-  'success_rate',
-  'throughput',
-] as const;
 
 /** The `[command]` table: any command that prints or writes JSON, and where its numbers are. */
 export const commandConfig = z.strictObject({
@@ -79,50 +70,6 @@ export function commandArguments(
     words.push(word.replace(/\{(\w+)\}/g, (whole, name: string) => values[name] ?? whole));
   }
   return [...config.before, ...words];
-}
-
-const percentileName = /^(mean|median|p90|p95|p99)_(ttft|tpot|itl|e2el)_ms$/;
-
-/** The whole of it, or its last line: tools that print often print more than the result. */
-function documentOf(file: { path: string; text: string }): Scope {
-  const candidates = [file.text, file.text.trim().split('\n').at(-1) ?? ''];
-  for (const text of candidates) {
-    try {
-      const value = JSON.parse(text) as unknown;
-      if (typeof value === 'object' && value !== null) return value as Scope;
-    } catch {
-      // the next one
-    }
-  }
-  return parseFailure('command', file, 'it is no JSON document');
-}
-
-/** @throws BenchmarkParseError for a formula that gives no number: never a silent zero */
-export function parseCommand(
-  config: Pick<CommandConfig, 'metrics' | 'percentiles'>,
-  file: { readonly path: string; readonly text: string },
-  prompts: number,
-): Omit<BenchmarkResult, 'raw'> {
-  const document = documentOf(file);
-  const scope: Scope = { ...document, document };
-  const number = (formula: string, what: string): number => {
-    const value = parseExpression(formula).evaluate(scope);
-    if (typeof value === 'number' && Number.isFinite(value)) return value;
-    return parseFailure('command', file, `${what} = ${formula} gives ${String(value)}, not a number`);
-  };
-  const performance = Object.fromEntries(
-    metricNames.map((name) => {
-      const wanted = config.metrics[name];
-      return [name, wanted === undefined ? null : number(wanted.value, name) * factors[wanted.unit]];
-    }),
-  ) as Record<(typeof metricNames)[number], number | null>;
-  const percentiles: Partial<Record<LatencyName, Record<string, number>>> = {};
-  for (const [name, formula] of Object.entries(config.percentiles)) {
-    const [, statistic = '', latency = ''] = percentileName.exec(name) ?? [];
-    const key = `${latency}_ms` as LatencyName;
-    percentiles[key] = { ...percentiles[key], [statistic]: number(formula, name) };
-  }
-  return { performance, percentiles, goodput: null, numPrompts: prompts, flags: [] };
 }
 
 function check(config: CommandConfig): void {

@@ -2,9 +2,10 @@ import { split } from 'shlex';
 import { z } from 'zod';
 import { fieldsSchema } from '../../config/schema.ts';
 import { integer, list, oneOf, text } from '../../config/schema-types.ts';
-import type { Benchmark, BenchmarkResult, BenchmarkTarget } from '../../parallel/ports.ts';
-import { reportedFlat, scoredLatency, statistic } from '../statistics.ts';
-import { appliedLoad, noRaw, parseFailure, runTool, sampled, type AppliedLoad } from '../tool.ts';
+import type { Benchmark, BenchmarkTarget } from '../../parallel/ports.ts';
+import { statistic } from '../statistics.ts';
+import { appliedLoad, noRaw, runTool, sampled, type AppliedLoad } from '../tool.ts';
+import { parseSglangBench } from './parse.ts';
 
 export const sglangBenchmarkConfig = z.strictObject({
   executable: list(text(), 'the words of a command').default(['python3', '-m', 'sglang.bench_serving']),
@@ -49,45 +50,6 @@ export function sglangBenchArguments(
     ...['--output-file', 'result.jsonl'],
     ...split(command.others),
   ];
-}
-
-/** One line a run is appended; newer versions write `Infinity`, which JSON does not know. */
-export function parseSglangBench(
-  file: { readonly path: string; readonly text: string },
-  config: Pick<SglangBenchmarkConfig, 'time_to_first_token' | 'time_per_output_token'>,
-  asked: number,
-): Omit<BenchmarkResult, 'raw'> {
-  const line = file.text
-    .split('\n')
-    .filter((one) => one.trim() !== '')
-    .at(-1);
-  if (line === undefined) return parseFailure('sglang_benchmark', file, 'it holds no line');
-  let document: Record<string, unknown>;
-  try {
-    document = JSON.parse(line.replace(/:\s*(-?Infinity|NaN)(?=[,}])/g, ': null')) as Record<string, unknown>;
-  } catch (error) {
-    return parseFailure('sglang_benchmark', file, (error as Error).message);
-  }
-  const needed = (key: string): number => {
-    const value = document[key];
-    if (typeof value === 'number') return value;
-    return parseFailure('sglang_benchmark', file, `${key} is ${JSON.stringify(value)}, not a number`);
-  };
-  const reported = reportedFlat(document, { e2el_ms: 'e2e_latency_ms' });
-  return {
-    performance: {
-      generate_speed: needed('output_throughput'),
-      time_to_first_token: scoredLatency(reported, 'ttft_ms', config.time_to_first_token),
-      time_per_output_token: scoredLatency(reported, 'tpot_ms', config.time_per_output_token),
-      // It reports no failures: what was not completed failed.
-      success_rate: Math.min(1, needed('completed') / asked),
-      throughput: needed('request_throughput'),
-    },
-    percentiles: reported,
-    goodput: null,
-    numPrompts: asked,
-    flags: [],
-  };
 }
 
 /** `sglang.bench_serving` on the master node, or on the controller. */

@@ -1,6 +1,6 @@
 import type { BenchmarkResult } from '../../parallel/ports.ts';
-import { reportedFlat, scoredLatency, type Statistic } from '../statistics.ts';
-import { parseFailure } from '../tool.ts';
+import { reportedFlat, scoredLatency, type ScoredBy } from '../statistics.ts';
+import { documentOf, parseFailure } from '../tool.ts';
 
 type Document = Readonly<Record<string, unknown>>;
 
@@ -13,17 +13,10 @@ interface ResultFile {
 export const isResult = (path: string): boolean => path.endsWith('.json') && !path.endsWith('.pytorch.json');
 
 /** With --append-result a file holds several documents, a line each. */
-function documents(file: ResultFile): Document[] {
-  try {
-    return [JSON.parse(file.text) as Document];
-  } catch {
-    const lines = file.text.split('\n').filter((line) => line.trim() !== '');
-    try {
-      return lines.map((line) => JSON.parse(line) as Document);
-    } catch (error) {
-      return parseFailure('vllm_benchmark', file, (error as Error).message);
-    }
-  }
+function lastDocument(file: ResultFile): Document {
+  const last = file.text.trim().split('\n').at(-1) ?? '';
+  const appended = last.startsWith('{') && last.endsWith('}');
+  return documentOf('vllm_benchmark', file, appended ? last : file.text);
 }
 
 /** @throws BenchmarkParseError where it is no number, never a silent zero */
@@ -31,11 +24,6 @@ function needed(document: Document, key: string, file: ResultFile): number {
   const value = document[key];
   if (typeof value === 'number' && Number.isFinite(value)) return value;
   return parseFailure('vllm_benchmark', file, `${key} is ${JSON.stringify(value)}, not a number`);
-}
-
-export interface ScoredBy {
-  readonly time_to_first_token: Statistic;
-  readonly time_per_output_token: Statistic;
 }
 
 /** The last document of the newest file is the result. */
@@ -47,8 +35,7 @@ export function parseVllmBench(files: readonly ResultFile[], scored: ScoredBy): 
       { path: 'result directory', text: '' },
       'no result file was written',
     );
-  const document = documents(file).at(-1);
-  if (document === undefined) return parseFailure('vllm_benchmark', file, 'it holds no document');
+  const document = lastDocument(file);
   const completed = needed(document, 'completed', file);
   const failed = document['failed'];
   const prompts = Number(document['num_prompts'] ?? completed);

@@ -1,0 +1,134 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { isResult as isAisResult, parseAisBench } from '../../src/benchmarks/ais-bench/parse.ts';
+import { parseCommand, type Mapping } from '../../src/benchmarks/command/parse.ts';
+import { parseSglangBench } from '../../src/benchmarks/sglang-benchmark/parse.ts';
+import { isResult, parseVllmBench } from '../../src/benchmarks/vllm-benchmark/parse.ts';
+import type { BenchmarkResult } from '../../src/parallel/ports.ts';
+import { almost, answersOrExplains, documentWith, read } from './arbitraries.ts';
+
+/** Numbers, or null where a tool did not say. */
+function expectNumbers({ performance }: Pick<BenchmarkResult, 'performance'>): void {
+  for (const value of Object.values(performance)) {
+    if (value !== null) expect(Number.isFinite(value)).toBe(true);
+  }
+}
+
+const anything = fc.jsonValue({ maxDepth: 2 }).map((value) => JSON.stringify(value));
+const scored = fc.record({
+  time_to_first_token: fc.constantFrom('mean' as const, 'p99' as const),
+  time_per_output_token: fc.constantFrom('mean' as const, 'p90' as const),
+});
+const recorded = 'test/fixtures/recorded';
+
+describe('benchmark outputs', () => {
+  const flat = {
+    ...{ completed: 10, failed: 0, num_prompts: 10, request_throughput: 1, output_throughput: 100 },
+    ...{ mean_ttft_ms: 10, mean_tpot_ms: 5, p99_ttft_ms: 20, p90_tpot_ms: 9, request_goodput: 1 },
+  };
+
+  test('of vllm bench serve', () => {
+    const names = ['vllm-bench-serve.json', 'vllm-bench-serve-old.json', 'vllm-bench-serve-appended.json'];
+    const valid = names.map((name) => read(`${recorded}/${name}`));
+    const texts = fc.oneof(almost(...valid), documentWith(flat), anything);
+    answersOrExplains(
+      ([files, by]) => {
+        const results = files.filter(({ path }) => isResult(path));
+        expectNumbers(parseVllmBench(results, by));
+      },
+      fc.tuple(
+        fc.array(fc.record({ path: fc.constantFrom('result.json', 'x.pytorch.json'), text: texts }), {
+          maxLength: 2,
+        }),
+        scored,
+      ),
+      /result/,
+    );
+  });
+
+  test('of sglang.bench_serving', () => {
+    const valid = ['', '-new'].map((name) => read(`${recorded}/sglang-bench-serving${name}.jsonl`));
+    answersOrExplains(
+      ([text, by]) => expectNumbers(parseSglangBench({ path: 'result.jsonl', text }, by, 10)),
+      fc.tuple(fc.oneof(almost(...valid), documentWith(flat), anything), scored),
+      /result\.jsonl/,
+    );
+  });
+
+  test('of any command', () => {
+    const table: Mapping = {
+      metrics: {
+        generate_speed: { value: 'metrics.speed', unit: 'tok/s' },
+        success_rate: { value: 'min(ok / all, 1)', unit: 'share' },
+        time_to_first_token: { value: 'ttft > 0 ? ttft : 1', unit: 'ms' },
+      },
+      percentiles: { p99_ttft_ms: 'list[0]' },
+    };
+    const usual = { metrics: { speed: 3 }, ok: 9, all: 10, ttft: 5, list: [7] };
+    answersOrExplains(
+      (text) => expectNumbers(parseCommand(table, { path: 'stdout', text }, 10)),
+      fc.oneof(almost(JSON.stringify(usual)), documentWith(usual), anything),
+      /stdout/,
+    );
+  });
+
+  test('of ais_bench', () => {
+    const header = 'Performance Parameters,Stage,Average,Min,Max,Median,P75,P90,P99,N';
+    const cell = fc.constantFrom('2 s', '1.5 ms', '3 us', '-', '', '1e999 ms', '4', '7 parsec', 'nan');
+    const row = fc
+      .tuple(
+        fc.constantFrom('E2EL', 'TTFT', 'TPOT', 'ITL', 'Other'),
+        fc.constantFrom('total', 'stable'),
+        fc.array(cell, { minLength: 8, maxLength: 8 }),
+      )
+      .map(([metric, stage, cells]) => [metric, stage, ...cells].join(','));
+    const table = [
+      header,
+      ...['E2EL', 'TTFT', 'TPOT'].map((name) => `${name},total${',2 ms'.repeat(8)}`),
+    ].join('\n');
+    const common = {
+      'Benchmark Duration': { total: '100 ms' },
+      'Total Requests': { total: 4 },
+      'Success Requests': { total: 4 },
+      'Failed Requests': { total: 0 },
+      Concurrency: { total: 2 },
+      'Max Concurrency': { total: 4 },
+      'Output Token Throughput': { total: '10 token/s' },
+      'Request Throughput': { total: '1 req/s' },
+    };
+    const busy = { ...common, 'Total Requests': { total: 0 }, Concurrency: { total: 90 } };
+    const tables = fc.oneof(
+      fc.constant(table),
+      almost(table),
+      fc.array(row, { maxLength: 5 }).map((rows) => [header, ...rows].join('\n')),
+    );
+    const documents = fc.oneof(
+      almost(JSON.stringify(common)),
+      documentWith(common),
+      documentWith(busy),
+      anything,
+    );
+    const choice = fc.record({
+      metric: fc.constantFrom('TTFT', 'TPOT', 'Gone'),
+      algorithm: fc.constantFrom('average', 'P99', 'P42'),
+    });
+    const folder = 'outputs/default/t/performances/m';
+    const listed = fc.constantFrom(
+      [`${folder}/d.csv`, `${folder}/d.json`],
+      [`${folder}/d.csv`, `${folder}/d_details.json`],
+      ['d.csv', `${folder}/d.json`],
+    );
+    answersOrExplains(
+      ([csv, json, [first, second], ttft, tpot]) => {
+        const files = [
+          { path: first, text: csv },
+          { path: second, text: json },
+        ].filter(({ path }) => isAisResult(path));
+        const rules = { ttft, tpot, concurrencyCoefficient: 3, concurrencyThreshold: 100 };
+        expectNumbers(parseAisBench(files, rules));
+      },
+      fc.tuple(tables, documents, listed, choice, choice),
+      /performances/,
+    );
+  });
+});
