@@ -17,12 +17,15 @@ import { repairJournal } from '../../src/runs/repair.ts';
 const run = 'sim-3';
 const trials = 16;
 
-async function simulate(output: string, resume?: string) {
+/** On one group nothing but the search decides what comes next. */
+const oneGroup = { groups: [{ groupId: 0, hosts: ['sim0'] }], warnings: [] };
+
+async function simulate(output: string, resume?: string, hosts?: typeof oneGroup) {
   const values = { ...simulatedStudy, n_particles: 4, iters: 4, confirm_runs: 0, output };
   const input = {
     document: { values, origin: {}, files: [] },
     flags: { simulate: true, seed: 3 },
-    hosts: undefined,
+    hosts,
   };
   const events = new EventBus();
   return runStudy({ settings: resolveSettings(input, registry), input, events, resume }, never);
@@ -78,7 +81,39 @@ describe('a journal of a whole run', () => {
       expect(told.map(({ trial_id }) => trial_id as number).sort((a, b) => a - b)).toEqual(
         Array.from({ length: trials }, (_, id) => id),
       );
+      // A run that was never stopped and in which the trials ended in this order has asked for the same, and its best
+      // is the same: going on from the end replays it, and is refused where anything else would be asked.
+      const uninterrupted = readFileSync(journal(output), 'utf8')
+        .split('\n')
+        .filter((line) => !/"type":"(resumed|run-ended)"/.test(line));
+      writeFileSync(journal(output), uninterrupted.join('\n'));
+      const replayed = await simulate(output, run);
+      expect(replayed.error).toBeUndefined();
+      expect(replayed.summary.best).toEqual(summary.best);
+      expect(toldOf(readFileSync(journal(output)))).toEqual(told);
       expect(summary.best).not.toBeNull();
+    }
+  });
+
+  test('resumed at any entry on one group: the trials and the best of a run that was never stopped', async () => {
+    const output = mkdtempSync(join(tmpdir(), 'optimizer-whole-'));
+    const { summary } = await simulate(output, undefined, oneGroup);
+    const text = readFileSync(journal(output), 'utf8');
+    const essence = (records: readonly TrialRecord[]) =>
+      records.map(({ trial_id, params, reused_from, verdict }) => ({
+        ...{ trial_id, params, reused_from, kind: verdict.kind },
+        fitness: verdict.kind === 'scored' ? verdict.fitness : null,
+      }));
+    const whole = essence(toldOf(Buffer.from(text)));
+    expect(whole).toHaveLength(trials);
+    const lines = text.split('\n').slice(0, -2);
+    for (let kept = 1; kept < lines.length; kept++) {
+      writeFileSync(journal(output), `${lines.slice(0, kept).join('\n')}\n{"type":`);
+      const resumed = await simulate(output, run, oneGroup);
+      expect(resumed.error).toBeUndefined();
+      expect(essence(toldOf(readFileSync(journal(output))))).toEqual(whole);
+      expect(resumed.summary.best?.trial_id).toBe(summary.best?.trial_id);
+      expect(resumed.summary.best?.params).toEqual(summary.best?.params);
     }
   });
 
