@@ -1,5 +1,14 @@
 import { execFileSync, spawn } from 'node:child_process';
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -88,6 +97,24 @@ describe.skipIf(!realSshd.available || !isRoot)('disks', () => {
     expect(code).toBe(3);
     expect(stderr).toMatch(/scratch/);
     expect(stderr).toMatch(/free space|Make room/);
+    await expectNothingLeft(project);
+  });
+});
+
+describe.skipIf(!realSshd.available || !isRoot)('a work directory of somebody else on a node', () => {
+  test('is refused before anything is written there, and left as it is', async () => {
+    await using cluster = await realSshd.start(1);
+    await using project = new Project(cluster, { particles: 2, iters: 1 });
+    const runs = join(project.directory, 'scratch', 'runs');
+    mkdirSync(runs, { recursive: true, mode: 0o777 });
+    chmodSync(runs, 0o777);
+    chownSync(runs, 65534, 65534);
+    const { code, stderr } = await project.run([...project.args, '--nodes-per-group', '1']);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/scratch\/runs belongs to another user/);
+    expect(stderr).toMatch(/→ Give another work_dir/);
+    expect(readdirSync(runs)).toEqual([]);
+    expect(project.witnesses()).toEqual([]);
     await expectNothingLeft(project);
   });
 });
