@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 import { loadgen } from './loadgen.ts';
 import { makespan } from './makespan.ts';
 import { schedule } from './schedule.ts';
+import { search } from './search.ts';
 import { failures } from './failures.ts';
 import { simulate } from './simulate.ts';
 
@@ -13,6 +14,7 @@ const benches: Readonly<Record<string, (short: boolean) => Promise<readonly obje
   failures,
   loadgen,
   schedule,
+  search,
 };
 
 function table(rows: readonly object[]): string {

@@ -51,13 +51,13 @@ export interface StudyOutcome {
   readonly error: unknown;
 }
 
-export function createOptimizer({ space, search, seed, presets, history }: Settings): Optimizer {
+function optimizerOf({ space, search, seed, presets, history }: Settings): Optimizer {
   const common = { space, seed, maxEvaluations: search.maxEvaluations, presets, history };
   if (search.algorithm === 'random') return new RandomSearch(common);
-  const { particles, coefficients, strategy, ftol, ftolIter } = search;
+  const { particles, coefficients, strategy, surrogate, ftol, ftolIter } = search;
   return search.synchronous
     ? new SynchronousPso({ ...common, particles, coefficients, strategy, ftol, ftolIter })
-    : new PSOOptimizer({ ...common, particles, coefficients, strategy });
+    : new PSOOptimizer({ ...common, particles, coefficients, strategy, surrogate });
 }
 
 /** Runs a study to its end, or until the signal; a summary is written either way. */
@@ -112,7 +112,7 @@ async function search(
   monitor.start();
   await refuseForeignServices(given, engine, groups, signal);
   const settings = refined(given, engine, groups, store.entries, events);
-  const optimizer = createOptimizer(settings);
+  const optimizer = optimizerOf(settings);
   const progress = replay(store.entries, optimizer);
   await announce(options, settings, store, groups, clock);
   const speedTarget =

@@ -1,5 +1,13 @@
 export { connectGroups, tune, type ConnectedGroups, type LibraryOptions } from './library.ts';
-export { createOptimizer, registry, runStudy, type StudyOptions, type StudyOutcome } from './compose.ts';
+export {
+  createOptimizer,
+  type AskAndTell,
+  type Asked,
+  type OptimizerOptions,
+  type SearchConstraint,
+  type Told,
+} from './ask-and-tell.ts';
+export { registry, runStudy, type StudyOptions, type StudyOutcome } from './compose.ts';
 export * from './base/errors.ts';
 export { EventBus, type EventSink, type RunEvent } from './base/events.ts';
 export { NodeConfig, ParallelConfig, ServiceGroupConfig } from './config/parallel-config.ts';

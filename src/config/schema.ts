@@ -29,7 +29,7 @@ const fieldShape = z.strictObject({
   value: paramValue.default(0),
   dtype_param: z.unknown().default(null),
   constant: z.union([number(), z.null()]).default(null),
-  scale: oneOf('linear', 'log').optional(),
+  scale: oneOf('linear', 'log', 'sqrt').optional(),
 });
 
 /** One `target_field`, with the original's defaults. */
@@ -144,6 +144,7 @@ export const topLevelShape = {
   confirm_runs: integer({ atLeast: 0 }).default(0),
   two_stage: boolean().default(false),
   synchronous: boolean().default(false),
+  surrogate: boolean().default(true),
   algorithm: oneOf('pso', 'random').default('pso'),
   seed: integer().optional(),
   pso_options: z

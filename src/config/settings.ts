@@ -39,6 +39,8 @@ export interface Search {
   readonly particles: number;
   readonly maxEvaluations: number;
   readonly synchronous: boolean;
+  /** A model picks among the moves that the swarm proposes. */
+  readonly surrogate: boolean;
   readonly coefficients: Coefficients;
   readonly strategy: Strategy;
   readonly ftol: number;
@@ -162,14 +164,17 @@ function strategyOf({ pso_strategy: given = {} }: TopLevel): Strategy {
   return Object.fromEntries(known);
 }
 
-function searchOf(top: TopLevel): Search {
+/** Where nobody says how many particles: with a model that picks, a small swarm, but one for every group. */
+function searchOf(top: TopLevel, isSized: boolean, groups: number): Search {
   const { c1, c2, w } = { ...constriction, ...top.pso_options };
+  const surrogate = top.surrogate && !top.synchronous && top.algorithm === 'pso';
   const particles = Math.min(top.n_particles, 200);
   return {
     algorithm: top.algorithm,
-    particles,
+    particles: surrogate && !isSized ? Math.min(Math.max(6, groups), 200) : particles,
     maxEvaluations: particles * Math.min(top.iters, 200),
     synchronous: top.synchronous,
+    surrogate,
     coefficients: { c1: c1 ?? constriction.c1, c2: c2 ?? constriction.c2, w: w ?? constriction.w },
     strategy: strategyOf(top),
     ftol: top.ftol,
@@ -257,7 +262,7 @@ export function resolveSettings(input: SettingsInput, registry: Registry): Setti
     presets: presetsOf(top, engine, engineConfig, parallel),
     runtime: top.runtime,
     patterns: userPatterns(top.health_check),
-    search: searchOf(top),
+    search: searchOf(top, 'n_particles' in document.values, parallel.service_groups.length),
     fitness: fitnessOf(top),
     twoStage: twoStageOf(top, space),
     history: input.history ?? [],

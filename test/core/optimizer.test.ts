@@ -28,6 +28,8 @@ const space = createSearchSpace([
 
 const makers: Record<string, (options: SearchOptions) => Optimizer> = {
   PSOOptimizer: (options) => new PSOOptimizer({ ...options, particles: 6 }),
+  'PSOOptimizer with a surrogate': (options) =>
+    new PSOOptimizer({ ...options, particles: 6, surrogate: true }),
   SynchronousPso: (options) =>
     new SynchronousPso({
       ...options,
@@ -131,7 +133,19 @@ test('the asynchronous swarm does not ask for the same configuration twice while
   expect(new Set(keys).size).toBe(60);
 });
 
-test('every integer survives the way into the cube and back', () => {
-  const one = createSearchSpace([field({ name: 'n', dtype: 'int', min: 1, max: 1000, value: 1 })]);
-  for (let n = 1; n <= 1000; n++) expect(one.decode(one.encode({ n }))['n']).toBe(n);
+test.each(['linear', 'log', 'sqrt'] as const)(
+  'every integer survives the way into the cube and back (%s)',
+  (scale) => {
+    const one = createSearchSpace([field({ name: 'n', dtype: 'int', min: 1, max: 1000, value: 1, scale })]);
+    for (let n = 1; n <= 1000; n++) expect(one.decode(one.encode({ n }))['n']).toBe(n);
+    const middle = one.decode([0.5])['n'];
+    expect(middle).toBe({ linear: 500, log: 31, sqrt: 266 }[scale]);
+  },
+);
+
+test('a scale needs numbers that it is defined for', () => {
+  const refused = (more: Partial<Field>) => expect(() => createSearchSpace([field(more)]));
+  refused({ scale: 'sqrt', min: -1 }).toThrow('must be 0 or above on a sqrt scale');
+  refused({ scale: 'log', min: 0 }).toThrow('must be above 0 on a log scale');
+  refused({ scale: 'sqrt', dtype: 'bool' }).toThrow('Only int and float have a scale');
 });

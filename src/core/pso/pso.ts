@@ -3,7 +3,9 @@ import { createRng, type Rng } from '../../base/rng.ts';
 import { trialId, type TrialId } from '../../base/units.ts';
 import type { ServingParams } from '../space/field.ts';
 import { paramsKey, type UnitVector } from '../space/space.ts';
-import { latinHypercube, normal } from './draws.ts';
+import { Surrogate } from '../surrogate/surrogate.ts';
+import { latinHypercube } from './draws.ts';
+import { jittered, scout, swarmMove } from './moves.ts';
 import type {
   Incumbent,
   Judgement,
@@ -14,22 +16,14 @@ import type {
   Suggestion,
 } from './optimizer.ts';
 import { scheduled, type Strategy } from './strategy.ts';
-import {
-  betterOf,
-  clampVelocity,
-  constriction,
-  nearestBounds,
-  nextVelocity,
-  reflectiveBounds,
-  type Best,
-  type Coefficients,
-  type Motion,
-} from './step.ts';
+import { betterOf, constriction, type Best, type Coefficients, type Motion } from './step.ts';
 
 export interface PsoOptions extends SearchOptions {
   readonly particles: number;
   readonly coefficients?: Coefficients;
   readonly strategy?: Strategy | undefined;
+  /** A model picks among the moves that the swarm proposes; off where nobody says so. */
+  readonly surrogate?: boolean | undefined;
 }
 
 interface Particle {
@@ -44,6 +38,8 @@ interface Particle {
 interface Flight {
   readonly particle: number;
   readonly motion: Motion;
+  /** Where its configuration really is. */
+  readonly point: UnitVector;
 }
 
 interface Draft {
@@ -51,14 +47,14 @@ interface Draft {
   readonly origin: Origin;
 }
 
-const maxVelocity = 0.5;
 const redraws = 8;
 const jitterSd = 0.08;
-const turbulence = 0.2;
+const candidates = 64;
 
 /**
  * Asynchronous particle swarm on the unit cube: whoever asks gets the next move of the particle that waits
- * longest, with the newest personal and global bests. There is no generation to wait for.
+ * longest, with the newest personal and global bests. There is no generation to wait for. With a surrogate, many
+ * moves are drawn, and the one that a model of all results expects most of is made: the swarm proposes, the model picks.
  */
 export class PSOOptimizer implements Optimizer {
   readonly #options: PsoOptions;
@@ -66,6 +62,7 @@ export class PSOOptimizer implements Optimizer {
   readonly #rng: Rng;
   readonly #particles: Particle[];
   readonly #presets: number;
+  readonly #surrogate: Surrogate | undefined;
   readonly #flights = new Map<TrialId, Flight>();
   readonly #seen = new Set<string>();
   /** Of an earlier study. */
@@ -79,6 +76,7 @@ export class PSOOptimizer implements Optimizer {
     this.#coefficients = options.coefficients ?? constriction;
     this.#rng = createRng(options.seed).fork('pso');
     this.#presets = this.#experts().length;
+    this.#surrogate = options.surrogate === true ? new Surrogate(options.space.unordered) : undefined;
     this.#particles = this.#start();
     this.#learn(options.history ?? []);
   }
@@ -112,7 +110,7 @@ export class PSOOptimizer implements Optimizer {
       origin,
     };
     this.#seen.add(paramsKey(params));
-    this.#flights.set(suggestion.trialId, { particle: index, motion });
+    this.#flights.set(suggestion.trialId, { particle: index, motion, point: space.encode(params) });
     particle.inFlight++;
     particle.asked++;
     return suggestion;
@@ -125,6 +123,8 @@ export class PSOOptimizer implements Optimizer {
     const particle = need(this.#particles[flight.particle], 'particle');
     particle.inFlight--;
     particle.idleSince = ++this.#told;
+    if (judgement.kind !== 'failed')
+      this.#surrogate?.learn(flight.point, judgement.kind === 'scored' ? judgement.fitness : undefined);
     if (judgement.kind === 'scored') {
       const found: Best = { position: flight.motion.x, cost: judgement.fitness };
       particle.motion = flight.motion;
@@ -160,6 +160,7 @@ export class PSOOptimizer implements Optimizer {
       const known: Best = { position: space.encode({ ...space.current, ...params }), cost: fitness };
       const particle = need(this.#particles[index % particles], 'particle');
       particle.pbest = betterOf(particle.pbest, known);
+      this.#surrogate?.learn(known.position, fitness);
       if (this.#known === undefined || fitness < this.#known.cost) this.#known = known;
     });
   }
@@ -186,37 +187,54 @@ export class PSOOptimizer implements Optimizer {
 
   #draft(particle: Particle, index: number, rng: Rng): Draft {
     if (particle.asked === 0 && index === 0) return { motion: particle.motion, origin: 'current' };
-    if (particle.asked === 0 && this.#isNew(particle.motion.x, index)) {
+    if (this.#isToStart(particle, index)) {
       return { motion: particle.motion, origin: index <= this.#presets ? 'preset' : 'initial' };
     }
+    const screened = this.#screened(particle, index, rng);
+    if (screened !== undefined) return { motion: screened, origin: 'swarm' };
     let motion = this.#move(particle, rng);
     for (let i = 0; i < redraws && !this.#isNew(motion.x, index); i++) motion = this.#move(particle, rng);
     if (this.#isNew(motion.x, index)) return { motion, origin: 'swarm' };
     // Everything near has been seen: look ever further around the move.
-    let jittered = motion;
-    for (let i = 1; i <= redraws && !this.#isNew(jittered.x, index); i++) {
-      const around = motion.x.map((xi) => xi + normal(rng) * jitterSd * i);
-      jittered = { x: nearestBounds(around, zeros(around), ones(around)), v: motion.v };
-    }
-    return { motion: jittered, origin: 'jitter' };
+    let around = motion;
+    for (let i = 1; i <= redraws && !this.#isNew(around.x, index); i++)
+      around = jittered(motion, jitterSd * i, rng);
+    return { motion: around, origin: 'jitter' };
   }
 
-  #move(particle: Particle, rng: Rng): Motion {
-    const { x } = particle.motion;
-    const draws = (): number[] => x.map(() => rng.next());
+  /** Whether its first place is worth a look: where another study measured, the model knows better. */
+  #isToStart({ asked, motion }: Particle, index: number): boolean {
+    const isKnown = this.#known !== undefined && this.#surrogate?.isReady === true;
+    return asked === 0 && (index <= this.#presets || !isKnown) && this.#isNew(motion.x, index);
+  }
+
+  /** Half of the candidates are moves, a quarter lie around moves, a quarter anywhere; undefined: none is new. */
+  #screened(particle: Particle, index: number, rng: Rng): Motion | undefined {
+    if (this.#surrogate?.isReady !== true) return undefined;
+    const { space } = this.#options;
+    const drawn = Array.from({ length: candidates }, (_, i) => {
+      if (i >= 0.75 * candidates) return scout(space.dimensions, rng);
+      const move = this.#move(particle, rng);
+      return i < 0.5 * candidates ? move : jittered(move, jitterSd, rng);
+    }).filter(({ x }) => this.#isNew(x, index));
+    if (drawn.length === 0) return undefined;
+    const points = drawn.map(({ x }) => space.encode(this.#decode(x, index)));
+    const pending = [...this.#flights.values()].map(({ point }) => point);
+    return drawn[this.#surrogate.pick(points, pending)];
+  }
+
+  #move({ motion, pbest }: Particle, rng: Rng): Motion {
     const best = this.#known === undefined ? this.#gbest : betterOf(this.#gbest, this.#known);
-    const pull = { pbest: particle.pbest?.position, gbest: best?.position };
-    // Nothing good is known and its own start was not: begin somewhere else.
-    if (pull.pbest === undefined && pull.gbest === undefined) return { x: draws(), v: particle.motion.v };
-    const v = clampVelocity(
-      nextVelocity(particle.motion, pull, this.#coefficientsNow(), draws(), draws()),
-      maxVelocity,
+    return swarmMove(
+      {
+        motion,
+        pull: { pbest: pbest?.position, gbest: best?.position },
+        coefficients: this.#coefficientsNow(),
+        unordered: this.#options.space.unordered,
+        turbulent: this.#surrogate === undefined,
+      },
+      rng,
     );
-    const moved = inside({ x: x.map((xi, i) => xi + need(v[i], 'velocity')), v });
-    if (x.length === 0 || rng.next() >= turbulence) return moved;
-    const anew = Math.floor(rng.next() * x.length);
-    const fresh = rng.next();
-    return { x: moved.x.map((xi, i) => (i === anew ? fresh : xi)), v: moved.v };
   }
 
   #coefficientsNow(): Coefficients {
@@ -236,10 +254,3 @@ export class PSOOptimizer implements Optimizer {
     return !this.#seen.has(paramsKey(params)) && this.#options.space.broken(params) === undefined;
   }
 }
-
-function inside(motion: Motion): { x: number[]; v: number[] } {
-  return reflectiveBounds(motion, zeros(motion.x), ones(motion.x));
-}
-
-const zeros = (x: readonly number[]): number[] => x.map(() => 0);
-const ones = (x: readonly number[]): number[] => x.map(() => 1);

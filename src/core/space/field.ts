@@ -63,8 +63,8 @@ export interface Field {
   /** enum: the values; range: the step; ratio and share: the name of another field; factories: see there. */
   readonly dtype_param: unknown;
   readonly constant: number | null;
-  /** How the search spreads over min … max; `log` for budgets and counts that span powers of two. */
-  readonly scale?: 'linear' | 'log' | undefined;
+  /** How the search spreads over min … max; `log` for budgets and counts that span powers of two, `sqrt` between. */
+  readonly scale?: 'linear' | 'log' | 'sqrt' | undefined;
 }
 
 const positionPattern = /^(env|[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)+)$/;
@@ -99,8 +99,11 @@ function checkBounds({ min, max, scale, dtype }: Field): void {
       `min (${min}) must be less than or equal to max (${max})`,
     );
   }
-  if (scale === 'log' && dtype !== 'int' && dtype !== 'float') {
-    throw new ConfigValidationError('scale', 'log', `Only int and float have a scale, this is ${dtype}`);
+  if ((scale === 'log' || scale === 'sqrt') && dtype !== 'int' && dtype !== 'float') {
+    throw new ConfigValidationError('scale', scale, `Only int and float have a scale, this is ${dtype}`);
+  }
+  if (scale === 'sqrt' && min < 0) {
+    throw new ConfigValidationError('scale', 'sqrt', `min (${min}) must be 0 or above on a sqrt scale`);
   }
   if (scale === 'log' && min <= 0) {
     throw new ConfigValidationError('scale', 'log', `min (${min}) must be above 0 on a log scale`);

@@ -25,6 +25,8 @@ export interface Bounds {
 export interface SearchSpace {
   readonly fields: readonly Field[];
   readonly dimensions: number;
+  /** By coordinate: choices of more than two texts, which have no order. */
+  readonly unordered: readonly boolean[];
   /** The fields' own bounds, one entry a coordinate. */
   readonly bounds: Bounds;
   decode(position: UnitVector, context?: DecodeContext): ServingParams;
@@ -69,11 +71,21 @@ function referencesOf({ dtype, dtype_param: given }: Field): readonly unknown[] 
 
 /** Between the unit interval and a field's own bounds. */
 function fromUnit(u: number, { min, max, scale }: Field): number {
-  return scale === 'log' ? interpolate(1, 0, min * (max / min) ** u) : interpolate(u, min, max);
+  switch (scale) {
+    case 'log':
+      return interpolate(1, 0, min * (max / min) ** u);
+    case 'sqrt':
+      return interpolate(1, 0, interpolate(u, Math.sqrt(min), Math.sqrt(max)) ** 2);
+    default:
+      return interpolate(u, min, max);
+  }
 }
 
 function toUnit(x: number, { min, max, scale }: Field): number {
-  const u = scale === 'log' ? Math.log(x / min) / Math.log(max / min) : (x - min) / (max - min);
+  const linear = (value: number, low: number, high: number): number => (value - low) / (high - low);
+  let u = linear(x, min, max);
+  if (scale === 'log') u = Math.log(x / min) / Math.log(max / min);
+  if (scale === 'sqrt') u = linear(Math.sqrt(x), Math.sqrt(min), Math.sqrt(max));
   return Math.min(1, Math.max(0, u));
 }
 
@@ -174,6 +186,7 @@ export function createSearchSpace(
   return {
     fields,
     dimensions: open.length,
+    unordered: open.map(isUnordered),
     bounds: { lower, upper },
     current: presentValues(fields),
     decode: (position, context) =>
@@ -191,6 +204,11 @@ export function createSearchSpace(
     },
   };
 }
+
+const isUnordered = (field: Field): boolean =>
+  field.dtype === 'enum' &&
+  enumValues(field).length > 2 &&
+  enumValues(field).some((value) => typeof value === 'string');
 
 function nearest(field: Field, value: Field['value']): Field {
   if (isConstant(field) || field.dtype === 'bool' || field.dtype === 'str') return { ...field, value };

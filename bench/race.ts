@@ -1,0 +1,100 @@
+import TinyQueue from 'tinyqueue';
+import { createRng } from '../src/base/rng.ts';
+import type { Fitness, TrialId } from '../src/base/units.ts';
+import { normal } from '../src/core/pso/draws.ts';
+import type { Judgement, Optimizer, Suggestion } from '../src/core/pso/optimizer.ts';
+import { listSchedule } from './list-schedule.ts';
+import type { Scenario } from './scenarios.ts';
+
+/** One study of a search on a scenario: groups, durations and noise, in simulated time. */
+export interface Race {
+  /** Since when, in s, what would be recommended is truly within 5 % of the best known; undefined: never. */
+  readonly hitS: number | undefined;
+  readonly totalS: number;
+  /** True cost of what would be recommended, over the best known, less 1: after 20, 50 and all evaluations. */
+  readonly gaps: readonly [number, number, number];
+  /** Of a perfect scheduler of the same jobs. */
+  readonly makespanRatio: number;
+  readonly askMs: number;
+}
+
+export interface RaceOptions {
+  readonly scenario: Scenario;
+  readonly best: number;
+  readonly groups: number;
+  readonly seed: number;
+  /** Sigma of a log-normal factor on the fitness. */
+  readonly noise: number;
+}
+
+/** A machine goes down in so many of the evaluations; they are repeated. */
+const faults = 0.03;
+/** Starts take from half to three times as long as usual. */
+const startSigma = 0.35;
+
+interface Landing {
+  readonly at: number;
+  readonly group: number;
+  readonly suggestion: Suggestion;
+}
+
+export function race(optimizer: Optimizer, options: RaceOptions): Race {
+  const { scenario, best, groups, seed, noise } = options;
+  const rng = createRng(seed).fork('race');
+  const landings = new TinyQueue<Landing>([], (a, b) => a.at - b.at);
+  const free = Array.from({ length: groups }, (_, group) => group);
+  const jobs: number[] = [];
+  const truths = new Map<TrialId, number>();
+  const atEvaluation: number[] = [];
+  let [now, told, hitS, asking, asked] = [0, 0, undefined as number | undefined, 0, 0];
+
+  const duration = ({ params, trialId }: Suggestion, group: number): number => {
+    const own = rng.fork(`duration-${trialId}`);
+    const truth = scenario.truth(params);
+    const factor = Math.min(3, Math.max(0.5, Math.exp(startSigma * normal(own))));
+    const speed = scenario.speeds[group % scenario.speeds.length] ?? 1;
+    const once = scenario.startS * factor + (truth.kind === 'scored' ? truth.benchmarkS / speed : 0);
+    return own.next() < faults ? 1.5 * once : once;
+  };
+  const judge = ({ params, trialId }: Suggestion, group: number): Judgement => {
+    const truth = scenario.truth(params);
+    if (truth.kind === 'infeasible') return truth;
+    truths.set(trialId, truth.fitness);
+    const speed = scenario.speeds[group % scenario.speeds.length] ?? 1;
+    const factor = Math.exp(noise * normal(rng.fork(`noise-${trialId}`))) / Math.sqrt(speed);
+    return { kind: 'scored', fitness: (truth.fitness * factor) as Fitness };
+  };
+
+  for (;;) {
+    while (free.length > 0) {
+      const began = performance.now();
+      const suggestion = optimizer.ask();
+      asking += performance.now() - began;
+      if (suggestion === undefined) break;
+      asked++;
+      const group = free.shift() as number;
+      const takes = duration(suggestion, group);
+      jobs.push(takes);
+      landings.push({ at: now + takes, group, suggestion });
+    }
+    const landing = landings.pop();
+    if (landing === undefined) break;
+    now = landing.at;
+    free.push(landing.group);
+    optimizer.tell(landing.suggestion.trialId, judge(landing.suggestion, landing.group));
+    told++;
+    const recommended =
+      optimizer.best === undefined ? Infinity : (truths.get(optimizer.best.trialId) ?? Infinity);
+    atEvaluation[told] = recommended / best - 1;
+    if (recommended > 1.05 * best) hitS = undefined;
+    else hitS ??= now;
+  }
+  const gap = (n: number): number => atEvaluation[Math.min(n, told)] ?? Infinity;
+  return {
+    hitS,
+    totalS: now,
+    gaps: [gap(20), gap(50), gap(told)],
+    makespanRatio: now / listSchedule(jobs, groups).makespan,
+    askMs: asking / asked,
+  };
+}

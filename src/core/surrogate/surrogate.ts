@@ -1,0 +1,163 @@
+import { fitHyperparameters, GaussianProcess, type Hyperparameters, type Point } from './gaussian.ts';
+
+/**
+ * Which of several candidates is worth a measurement: expected improvement times the probability that it can be
+ * served at all. It learns from what was told, and takes what is being measured for what it predicts.
+ */
+
+/** Before so many results, so many of them good, a model knows nothing. */
+const enough = { results: 8, good: 4 } as const;
+/** The newest are left out of long runs: the best, the failures next to them and the latest say most. */
+const mostPoints = 300;
+/** Length scales are looked for again when there is so much more to learn from. */
+const growth = 1.4;
+/** More make finding them slow, and hardly better. */
+const pointsForFit = 120;
+
+interface Result {
+  readonly point: Point;
+  /** undefined: it could not be served. */
+  readonly cost: number | undefined;
+}
+
+interface Model {
+  readonly costs: GaussianProcess;
+  readonly incumbent: number;
+  readonly feasible: GaussianProcess | undefined;
+}
+
+/** Density and distribution of the standard normal; Abramowitz & Stegun 26.2.17, error below 1e-7. */
+const density = (z: number): number => Math.exp(-0.5 * z * z) / Math.sqrt(2 * Math.PI);
+function distribution(z: number): number {
+  const t = 1 / (1 + 0.2316419 * Math.abs(z));
+  const tail =
+    density(z) *
+    t *
+    (0.31938153 + t * (-0.356563782 + t * (1.781477937 + t * (-1.821255978 + t * 1.330274429))));
+  return z > 0 ? 1 - tail : tail;
+}
+
+/** E[max(best − f, 0)] for f normal (Jones, Schonlau & Welch 1998). */
+export function expectedImprovement(mean: number, sd: number, best: number): number {
+  const z = (best - mean) / sd;
+  return Math.max(0, (best - mean) * distribution(z) + sd * density(z));
+}
+
+/**
+ * Costs as the model sees them: differences near the best count most, and one that is ten times as bad is not ten
+ * times as interesting. Of costs that are not all positive, the distance to the best takes the place of the ratio.
+ */
+export function warped(costs: readonly number[]): number[] {
+  const best = Math.min(...costs);
+  if (best > 0) return costs.map((cost) => Math.log(Math.log(cost) - Math.log(best) + 0.1));
+  const sorted = [...costs].sort((a, b) => a - b);
+  const spread = (sorted[Math.floor(sorted.length / 2)] as number) - best || 1;
+  return costs.map((cost) => Math.log((cost - best) / spread + 0.1));
+}
+
+export class Surrogate {
+  readonly #unordered: readonly boolean[];
+  readonly #results: Result[] = [];
+  #costParameters: Hyperparameters | undefined;
+  #feasibleParameters: Hyperparameters | undefined;
+  #fittedAt = 0;
+
+  /** Whether a coordinate is a choice without order. */
+  constructor(unordered: readonly boolean[]) {
+    this.#unordered = unordered;
+  }
+
+  learn(point: Point, cost: number | undefined): void {
+    this.#results.push({ point, cost });
+  }
+
+  get isReady(): boolean {
+    const good = this.#results.filter(({ cost }) => cost !== undefined).length;
+    return this.#results.length >= enough.results && good >= enough.good;
+  }
+
+  /**
+   * The index of the most promising candidate. `pending` are being measured.
+   * Pure but for the length scales, which follow from the calls so far.
+   */
+  pick(candidates: readonly Point[], pending: readonly Point[]): number {
+    const { costs, incumbent, feasible } = this.#model(pending);
+    let [chosen, highest, lowestMean] = [0, -1, Infinity];
+    candidates.forEach((candidate, index) => {
+      const { mean, sd } = costs.predict(candidate);
+      const score = expectedImprovement(mean, sd, incumbent) * chance(feasible, candidate);
+      // Far from anything good all scores vanish: then the least bad.
+      if (score > highest || (score === highest && mean < lowestMean))
+        [chosen, highest, lowestMean] = [index, score, mean];
+    });
+    return chosen;
+  }
+
+  #model(pending: readonly Point[]): Model {
+    const results = this.#inUse();
+    const scored = results.flatMap(({ point, cost }) => (cost === undefined ? [] : [{ point, cost }]));
+    const points = scored.map(({ point }) => point);
+    const y = warped(scored.map(({ cost }) => cost));
+    const served = results.map(({ cost }) => Number(cost !== undefined));
+    const anyFailed = served.includes(0);
+    const all = results.map(({ point }) => point);
+    const grown = this.#results.length >= this.#fittedAt * growth;
+    if (grown || this.#costParameters === undefined) {
+      this.#fittedAt = this.#results.length;
+      this.#costParameters = fitted(points, y, this.#unordered, this.#costParameters);
+      if (anyFailed)
+        this.#feasibleParameters = fitted(all, served, this.#unordered, this.#feasibleParameters);
+    }
+    const parameters = this.#costParameters;
+    const alone = new GaussianProcess(points, y, this.#unordered, parameters);
+    // What is being measured counts as measured: it improves on nothing any more.
+    const known = [...points, ...pending];
+    const predicted = pending.map((point) => alone.mean(point));
+    const costs =
+      pending.length === 0
+        ? alone
+        : new GaussianProcess(known, [...y, ...predicted], this.#unordered, parameters);
+    const incumbent = Math.min(...known.map((point) => costs.mean(point)));
+    if (!anyFailed) return { costs, incumbent, feasible: undefined };
+    const feasible = new GaussianProcess(
+      all,
+      served,
+      this.#unordered,
+      this.#feasibleParameters ?? parameters,
+    );
+    return { costs, incumbent, feasible };
+  }
+
+  /** All of them, or the best half and the newest. */
+  #inUse(): readonly Result[] {
+    if (this.#results.length <= mostPoints) return this.#results;
+    const newest = this.#results.slice(-mostPoints / 2);
+    const older = this.#results.slice(0, -mostPoints / 2);
+    const byCost = [...older].sort((a, b) => (a.cost ?? Infinity) - (b.cost ?? Infinity));
+    return [...byCost.slice(0, mostPoints - newest.length), ...newest];
+  }
+}
+
+/** Length scales, from the newest where there are many. */
+function fitted(
+  points: readonly Point[],
+  y: readonly number[],
+  unordered: readonly boolean[],
+  start: Hyperparameters | undefined,
+): Hyperparameters {
+  const recent = y.slice(-pointsForFit);
+  const mean = recent.reduce((sum, yi) => sum + yi, 0) / recent.length;
+  return fitHyperparameters(
+    points.slice(-pointsForFit),
+    Float64Array.from(recent, (yi) => yi - mean),
+    unordered,
+    start,
+  );
+}
+
+/** That it can be served: how surely the model of zeros and ones is above a half. */
+function chance(feasible: GaussianProcess | undefined, candidate: Point): number {
+  if (feasible === undefined) return 1;
+  const { mean, sd } = feasible.predict(candidate);
+  return distribution((mean - 0.5) / Math.max(0.05, sd));
+}

@@ -1,0 +1,98 @@
+import { describe, expect, test } from 'vitest';
+import { createRng } from '../../src/base/rng.ts';
+import { normal } from '../../src/core/pso/draws.ts';
+import { createOptimizer, type AskAndTell, type OptimizerOptions } from '../../src/ask-and-tell.ts';
+
+const fields = [
+  { name: 'MAX_NUM_SEQS', config_position: 'env', dtype: 'int', min: 1, max: 256, value: 64 },
+  { name: 'UTILIZATION', config_position: 'env', dtype: 'float', min: 0.8, max: 0.95, value: 0.9 },
+  { name: 'BACKEND', config_position: 'env', dtype: 'enum', dtype_param: ['a', 'b', 'c', 'd'], value: 'a' },
+];
+const make = (more: Partial<OptimizerOptions> = {}): AskAndTell =>
+  createOptimizer({ fields, maxEvaluations: 40, ...more });
+const cost = (params: Readonly<Record<string, unknown>>): number =>
+  1 + ((Number(params['MAX_NUM_SEQS']) - 100) / 100) ** 2 + (params['BACKEND'] === 'c' ? 0 : 0.3);
+
+function runToTheEnd(optimizer: AskAndTell): string[] {
+  const asked: string[] = [];
+  for (let one = optimizer.ask(); one !== undefined; one = optimizer.ask()) {
+    asked.push(JSON.stringify(one));
+    optimizer.tell(one.id, { fitness: cost(one.params) });
+  }
+  return asked;
+}
+
+describe('ask and tell', () => {
+  test('begins with the present configuration, asks no more than it may, and comes near the optimum', () => {
+    const optimizer = make();
+    const asked = runToTheEnd(optimizer);
+    expect(JSON.parse(asked[0]!)).toEqual({
+      id: 0,
+      params: { MAX_NUM_SEQS: 64, UTILIZATION: 0.9, BACKEND: 'a' },
+    });
+    expect(asked).toHaveLength(40);
+    expect(optimizer.done).toBe(true);
+    expect(optimizer.best!.params['BACKEND']).toBe('c');
+    expect(optimizer.best!.fitness).toBeLessThan(1.02);
+  });
+
+  test('is decided by its seed and the order of calls', () => {
+    expect(runToTheEnd(make({ seed: 4 }))).toEqual(runToTheEnd(make({ seed: 4 })));
+    expect(runToTheEnd(make({ seed: 4 }))).not.toEqual(runToTheEnd(make({ seed: 5 })));
+    expect(runToTheEnd(make({ surrogate: false }))).not.toEqual(runToTheEnd(make()));
+  });
+
+  test('keeps constraints, formulas and functions', () => {
+    const optimizer = make({
+      constraints: ['MAX_NUM_SEQS <= 128', ({ BACKEND }) => (BACKEND === 'b' ? 'b is not installed' : true)],
+    });
+    for (const one of runToTheEnd(optimizer)) {
+      const { params } = JSON.parse(one) as { params: Record<string, unknown> };
+      expect(Number(params['MAX_NUM_SEQS'])).toBeLessThanOrEqual(128);
+      expect(params['BACKEND']).not.toBe('b');
+    }
+  });
+
+  test('suggests again elsewhere what failed for the sake of a machine, and gives it up after three', () => {
+    const optimizer = make({ groups: 2 });
+    const first = optimizer.ask(0)!;
+    optimizer.tell(first.id, { failed: 'transient' }, 0);
+    expect(() => optimizer.tell(first.id, { fitness: 1 })).toThrow(/waited for/);
+    expect(optimizer.ask(0)!.id).not.toBe(first.id);
+    expect(optimizer.ask(1)).toEqual(first);
+    optimizer.tell(first.id, { failed: 'transient' }, 1);
+    expect(optimizer.ask()).toEqual(first);
+    optimizer.tell(first.id, { failed: 'transient' });
+    expect(() => optimizer.tell(first.id, { fitness: 1 })).toThrow(/waited for/);
+  });
+
+  test('keeps away from what cannot be served, with the model more than without', () => {
+    /** Failures among the last 40 of 70, over some seeds. */
+    const failures = (surrogate: boolean): number => {
+      let failed = 0;
+      for (let seed = 0; seed < 5; seed++) {
+        const noise = createRng(seed);
+        const optimizer = make({ maxEvaluations: 70, seed, surrogate });
+        for (let one = optimizer.ask(); one !== undefined; one = optimizer.ask()) {
+          const bad = Number(one.params['MAX_NUM_SEQS']) > 140 || one.params['BACKEND'] === 'd';
+          if (bad && one.id >= 30) failed++;
+          const measured = cost(one.params) * (1 + 0.03 * normal(noise));
+          optimizer.tell(one.id, bad ? { failed: 'invalid' } : { fitness: measured });
+        }
+      }
+      return failed;
+    };
+    const [withModel, without] = [failures(true), failures(false)];
+    expect(withModel).toBeLessThan(0.75 * without);
+  });
+
+  test('names what is wrong', () => {
+    expect(() => make({ constraints: ['NOBODY > 3'] })).toThrow(/NOBODY is no field/);
+    expect(() => make({ groups: 0 })).toThrow(/groups/);
+    expect(() => createOptimizer({ fields: [{ name: 'x', minimum: 3 }] })).toThrow(/minimum/);
+    const optimizer = make();
+    const { id } = optimizer.ask()!;
+    expect(() => optimizer.tell(id, { fitness: NaN })).toThrow(/A fitness is a number/);
+    expect(() => optimizer.tell(99, { fitness: 1 })).toThrow(/99/);
+  });
+});

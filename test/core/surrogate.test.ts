@@ -1,0 +1,150 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { createRng } from '../../src/base/rng.ts';
+import { cholesky, solveLower, solveUpper } from '../../src/core/surrogate/cholesky.ts';
+import { fitHyperparameters, GaussianProcess } from '../../src/core/surrogate/gaussian.ts';
+import { expectedImprovement, Surrogate, warped } from '../../src/core/surrogate/surrogate.ts';
+
+const rng = createRng(1);
+const uniform = (n: number, d: number): number[][] =>
+  Array.from({ length: n }, () => Array.from({ length: d }, () => rng.next()));
+
+test('Cholesky solves what it factors, and refuses what has no factor', () => {
+  const n = 12;
+  const a = uniform(n, n);
+  // A·Aᵀ + I is positive definite.
+  const matrix = Float64Array.from({ length: n * n }, (_, at) => {
+    const [i, j] = [Math.floor(at / n), at % n];
+    return a[i]!.reduce((sum, aik, k) => sum + aik * a[j]![k]!, 0) + Number(i === j);
+  });
+  const wanted = Float64Array.from({ length: n }, (_, i) => i - 3);
+  const b = Float64Array.from({ length: n }, (_, i) =>
+    wanted.reduce((sum, x, j) => sum + matrix[i * n + j]! * x, 0),
+  );
+  const lower = cholesky(matrix, n)!;
+  const found = solveUpper(lower, solveLower(lower, b));
+  for (const [i, x] of found.entries()) expect(x).toBeCloseTo(wanted[i]!, 9);
+  expect(cholesky(Float64Array.from([1, 2, 2, 1]), 2)).toBeUndefined();
+});
+
+describe('a Gaussian process', () => {
+  const points = uniform(60, 3);
+  // The third coordinate says nothing.
+  const f = ([x, y]: readonly number[]): number => Math.sin(5 * x!) + 2 * (y! - 0.4) ** 2;
+  const ordered = [false, false, false];
+  const y = points.map(f);
+  const centred = Float64Array.from(y, (yi) => yi - y.reduce((sum, one) => sum + one, 0) / y.length);
+  const parameters = fitHyperparameters(points, centred, ordered);
+  const process = new GaussianProcess(points, y, ordered, parameters);
+
+  test('predicts what it has not seen, and knows where it has seen nothing', () => {
+    const others = uniform(200, 3);
+    const errors = others.map((point) => Math.abs(process.predict(point).mean - f(point)));
+    expect(errors.sort((a, b) => a - b)[100]).toBeLessThan(0.05);
+    const near = process.predict(points[0]!).sd;
+    expect(process.predict([5, 5, 5]).sd).toBeGreaterThan(5 * near);
+  });
+
+  test('finds that a coordinate does not matter', () => {
+    const [first, , third] = parameters.lengths;
+    expect(third!).toBeGreaterThan(2 * first!);
+  });
+
+  test('its intervals hold what they should', () => {
+    const others = uniform(400, 3);
+    const inside = others.filter((point) => {
+      const { mean, sd } = process.predict(point);
+      return Math.abs(mean - f(point)) < 2 * sd;
+    });
+    expect(inside.length / others.length).toBeGreaterThan(0.85);
+  });
+
+  test('a choice without order is equal or it is not', () => {
+    const choices = [[0.1], [0.1], [0.5], [0.9]];
+    const one = new GaussianProcess(choices, [1, 1, 5, 9], [true], { lengths: [0.5], noise: 1e-3 });
+    expect(one.mean([0.1])).toBeCloseTo(1, 0);
+    expect(one.mean([0.3])).toBeCloseTo(one.mean([0.7]), 9);
+  });
+
+  test('the same point measured twice is no trouble', () => {
+    const twice = [[0.5], [0.5], [0.5]];
+    const { mean, sd } = new GaussianProcess(twice, [1, 2, 3], [false], {
+      lengths: [1],
+      noise: 1e-4,
+    }).predict([0.5]);
+    expect(mean).toBeCloseTo(2, 1);
+    expect(sd).toBeGreaterThan(0);
+  });
+});
+
+test('expected improvement: of what is certain the gain, and never below nothing', () => {
+  expect(expectedImprovement(1, 1e-9, 3)).toBeCloseTo(2, 6);
+  expect(expectedImprovement(3, 1e-9, 1)).toBe(0);
+  expect(expectedImprovement(0, 1, 0)).toBeCloseTo(0.3989, 4);
+  fc.assert(
+    fc.property(
+      fc.double({ min: -50, max: 50, noNaN: true }),
+      fc.double({ min: 1e-6, max: 50, noNaN: true }),
+      (mean, sd) => {
+        const value = expectedImprovement(mean, sd, 0);
+        expect(value).toBeGreaterThanOrEqual(Math.max(0, -mean) - 1e-5 * sd);
+      },
+    ),
+  );
+});
+
+test('costs keep their order whatever their sign', () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.double({ min: -1e6, max: 1e6, noNaN: true }), { minLength: 2, maxLength: 20 }),
+      (costs) => {
+        const seen = warped(costs);
+        for (const [i, a] of costs.entries())
+          for (const [j, b] of costs.entries()) if (a < b) expect(seen[i]!).toBeLessThanOrEqual(seen[j]!);
+        expect(seen.every(Number.isFinite)).toBe(true);
+      },
+    ),
+  );
+});
+
+describe('a surrogate', () => {
+  const learned = (): Surrogate => {
+    const surrogate = new Surrogate([false, false]);
+    for (const point of uniform(40, 2)) {
+      const [x, y] = point as [number, number];
+      surrogate.learn(point, x > 0.7 ? undefined : 1 + (x - 0.5) ** 2 + (y - 0.2) ** 2);
+    }
+    return surrogate;
+  };
+
+  test('picks what is near the optimum, and not what cannot be served', () => {
+    const surrogate = learned();
+    expect(surrogate.isReady).toBe(true);
+    const candidates = [
+      [0.9, 0.2],
+      [0.1, 0.9],
+      [0.5, 0.21],
+      [0.3, 0.6],
+    ];
+    expect(surrogate.pick(candidates, [])).toBe(2);
+  });
+
+  test('does not look twice where something is being measured', () => {
+    const surrogate = new Surrogate([false, false]);
+    // Uphill to the right, where nobody has been.
+    for (const [x, y] of uniform(12, 2)) surrogate.learn([x! * 0.3, y!], 2 - x!);
+    const grid = Array.from({ length: 400 }, (_, at) => [(at % 20) / 19, Math.floor(at / 20) / 19]);
+    const first = grid[surrogate.pick(grid, [])]!;
+    const second = grid[surrogate.pick(grid, [first])]!;
+    expect(first[0]!).toBeGreaterThan(0.3);
+    expect(Math.hypot(first[0]! - second[0]!, first[1]! - second[1]!)).toBeGreaterThan(0.1);
+  });
+
+  test('needs some results, and some good ones', () => {
+    const surrogate = new Surrogate([false]);
+    for (let i = 0; i < 7; i++) surrogate.learn([i / 10], i < 3 ? 1 : undefined);
+    expect(surrogate.isReady).toBe(false);
+    surrogate.learn([0.9], 2);
+    expect(surrogate.isReady).toBe(true);
+  });
+});
