@@ -16,7 +16,7 @@ import { tuningScenarios, type Scenario } from './scenarios.ts';
 const evaluations = 100;
 const noise = 0.03;
 
-const methods: Readonly<Record<string, (scenario: Scenario, seed: number, groups: number) => Optimizer>> = {
+const methods: Readonly<Record<string, (scenario: Scenario, seed: number) => Optimizer>> = {
   original: ({ space }, seed) =>
     new SynchronousPso({
       ...{ space, seed, maxEvaluations: evaluations, particles: 10 },
@@ -25,11 +25,8 @@ const methods: Readonly<Record<string, (scenario: Scenario, seed: number, groups
   random: ({ space }, seed) => new RandomSearch({ space, seed, maxEvaluations: evaluations }),
   'without surrogate': ({ space }, seed) =>
     new PSOOptimizer({ space, seed, maxEvaluations: evaluations, particles: 10 }),
-  default: ({ space }, seed, groups) =>
-    new PSOOptimizer({
-      ...{ space, seed, maxEvaluations: evaluations },
-      ...{ particles: Math.max(6, groups), surrogate: true },
-    }),
+  default: ({ space }, seed) =>
+    new PSOOptimizer({ space, seed, maxEvaluations: evaluations, particles: 10, surrogate: true }),
 };
 
 export interface SearchRow {
@@ -109,7 +106,7 @@ function rowsOf(name: string, scenarios: readonly Scenario[], groups: number, se
     method,
     races: scenarios.map((scenario, index) =>
       Array.from({ length: seeds }, (_, seed) =>
-        race(make(scenario, seed, groups), { scenario, best: bests[index] as number, groups, seed, noise }),
+        race(make(scenario, seed), { scenario, best: bests[index] as number, groups, seed, noise }),
       ),
     ),
   }));
@@ -141,6 +138,6 @@ export async function search(short: boolean): Promise<readonly SearchRow[]> {
   ];
   const groups = short ? [4] : [1, 4, 8, 16];
   return Promise.resolve(
-    parts.flatMap(([name, some]) => groups.flatMap((count) => rowsOf(name, some, count, short ? 8 : 30))),
+    parts.flatMap(([name, some]) => groups.flatMap((count) => rowsOf(name, some, count, 30))),
   );
 }

@@ -103,8 +103,8 @@ class Search implements AskAndTell {
 
   constructor(options: OptimizerOptions) {
     const all = checked(options);
-    const { seed, maxEvaluations, surrogate, groups } = all;
-    const particles = surrogate ? Math.max(6, groups) : 10;
+    const { seed, maxEvaluations, surrogate } = all;
+    const particles = Math.max(10, all.groups);
     this.#swarm = new PSOOptimizer({ space: spaceOf(all), seed, maxEvaluations, surrogate, particles });
   }
 

@@ -164,17 +164,15 @@ function strategyOf({ pso_strategy: given = {} }: TopLevel): Strategy {
   return Object.fromEntries(known);
 }
 
-/** Where nobody says how many particles: with a model that picks, a small swarm, but one for every group. */
-function searchOf(top: TopLevel, isSized: boolean, groups: number): Search {
+function searchOf(top: TopLevel): Search {
   const { c1, c2, w } = { ...constriction, ...top.pso_options };
-  const surrogate = top.surrogate && !top.synchronous && top.algorithm === 'pso';
   const particles = Math.min(top.n_particles, 200);
   return {
     algorithm: top.algorithm,
-    particles: surrogate && !isSized ? Math.min(Math.max(6, groups), 200) : particles,
+    particles,
     maxEvaluations: particles * Math.min(top.iters, 200),
     synchronous: top.synchronous,
-    surrogate,
+    surrogate: top.surrogate,
     coefficients: { c1: c1 ?? constriction.c1, c2: c2 ?? constriction.c2, w: w ?? constriction.w },
     strategy: strategyOf(top),
     ftol: top.ftol,
@@ -262,7 +260,7 @@ export function resolveSettings(input: SettingsInput, registry: Registry): Setti
     presets: presetsOf(top, engine, engineConfig, parallel),
     runtime: top.runtime,
     patterns: userPatterns(top.health_check),
-    search: searchOf(top, 'n_particles' in document.values, parallel.service_groups.length),
+    search: searchOf(top),
     fitness: fitnessOf(top),
     twoStage: twoStageOf(top, space),
     history: input.history ?? [],

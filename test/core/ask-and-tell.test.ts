@@ -66,24 +66,19 @@ describe('ask and tell', () => {
     expect(() => optimizer.tell(first.id, { fitness: 1 })).toThrow(/waited for/);
   });
 
-  test('keeps away from what cannot be served, with the model more than without', () => {
-    /** Failures among the last 40 of 70, over some seeds. */
-    const failures = (surrogate: boolean): number => {
-      let failed = 0;
-      for (let seed = 0; seed < 5; seed++) {
-        const noise = createRng(seed);
-        const optimizer = make({ maxEvaluations: 70, seed, surrogate });
-        for (let one = optimizer.ask(); one !== undefined; one = optimizer.ask()) {
-          const bad = Number(one.params['MAX_NUM_SEQS']) > 140 || one.params['BACKEND'] === 'd';
-          if (bad && one.id >= 30) failed++;
-          const measured = cost(one.params) * (1 + 0.03 * normal(noise));
-          optimizer.tell(one.id, bad ? { failed: 'invalid' } : { fitness: measured });
-        }
+  test('keeps away from what cannot be served, which is more than half of the space', () => {
+    let failed = 0;
+    for (let seed = 0; seed < 5; seed++) {
+      const noise = createRng(seed);
+      const optimizer = make({ maxEvaluations: 70, seed });
+      for (let one = optimizer.ask(); one !== undefined; one = optimizer.ask()) {
+        const bad = Number(one.params['MAX_NUM_SEQS']) > 140 || one.params['BACKEND'] === 'd';
+        if (bad && one.id >= 30) failed++;
+        const measured = cost(one.params) * (1 + 0.03 * normal(noise));
+        optimizer.tell(one.id, bad ? { failed: 'invalid' } : { fitness: measured });
       }
-      return failed;
-    };
-    const [withModel, without] = [failures(true), failures(false)];
-    expect(withModel).toBeLessThan(0.75 * without);
+    }
+    expect(failed / (5 * 40)).toBeLessThan(0.2);
   });
 
   test('names what is wrong', () => {

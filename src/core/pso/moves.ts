@@ -3,6 +3,7 @@ import { need } from '../../base/assert.ts';
 import { normal } from './draws.ts';
 import {
   clampVelocity,
+  nearestBounds,
   nextVelocity,
   reflectiveBounds,
   type Attractors,
@@ -55,9 +56,10 @@ export function swarmMove({ motion, pull, coefficients, unordered, turbulent }: 
   return { x: placed.map((xi, i) => (i === anew ? fresh : xi)), v: moved.v };
 }
 
-/** Somewhere around. */
+/** Somewhere around, also at a bound itself. */
 export function jittered({ x, v }: Motion, sd: number, rng: Rng): Motion {
-  return reflectiveBounds({ x: x.map((xi) => xi + normal(rng) * sd), v }, zeros(x), ones(x));
+  const around = x.map((xi) => xi + normal(rng) * sd);
+  return { x: nearestBounds(around, zeros(x), ones(x)), v };
 }
 
 /** Anywhere. */

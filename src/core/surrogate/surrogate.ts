@@ -1,4 +1,10 @@
-import { fitHyperparameters, GaussianProcess, type Hyperparameters, type Point } from './gaussian.ts';
+import {
+  Covariance,
+  fitHyperparameters,
+  GaussianProcess,
+  type Hyperparameters,
+  type Point,
+} from './gaussian.ts';
 
 /**
  * Which of several candidates is worth a measurement: expected improvement times the probability that it can be
@@ -18,6 +24,15 @@ interface Result {
   readonly point: Point;
   /** undefined: it could not be served. */
   readonly cost: number | undefined;
+}
+
+type Scored = Result & { readonly cost: number };
+
+/** What was learnt with the same length scales: it grows until they are looked for again. */
+interface Memory {
+  readonly results: Result[];
+  readonly scored: Covariance;
+  readonly all: Covariance;
 }
 
 interface Model {
@@ -58,6 +73,7 @@ export function warped(costs: readonly number[]): number[] {
 export class Surrogate {
   readonly #unordered: readonly boolean[];
   readonly #results: Result[] = [];
+  #memory: Memory | undefined;
   #costParameters: Hyperparameters | undefined;
   #feasibleParameters: Hyperparameters | undefined;
   #fittedAt = 0;
@@ -68,7 +84,9 @@ export class Surrogate {
   }
 
   learn(point: Point, cost: number | undefined): void {
-    this.#results.push({ point, cost });
+    const result = { point, cost };
+    this.#results.push(result);
+    if (this.#memory !== undefined) remember(this.#memory, result);
   }
 
   get isReady(): boolean {
@@ -94,38 +112,38 @@ export class Surrogate {
   }
 
   #model(pending: readonly Point[]): Model {
+    if (this.#memory === undefined || this.#results.length >= this.#fittedAt * growth)
+      this.#memory = this.#fit();
+    const { results, scored, all } = this.#memory;
+    const y = warped(results.flatMap(({ cost }) => cost ?? []));
+    // What is being measured counts as measured, as it is predicted: it improves on nothing any more.
+    const alone = new GaussianProcess(scored, y);
+    const known = scored.extended(pending);
+    const costs = new GaussianProcess(known, [...y, ...pending.map((point) => alone.mean(point))]);
+    const incumbent = Math.min(...known.points.map((point) => costs.mean(point)));
+    const served = results.map(({ cost }) => Number(cost !== undefined));
+    return { costs, incumbent, feasible: served.includes(0) ? new GaussianProcess(all, served) : undefined };
+  }
+
+  #fit(): Memory {
+    this.#fittedAt = this.#results.length;
     const results = this.#inUse();
-    const scored = results.flatMap(({ point, cost }) => (cost === undefined ? [] : [{ point, cost }]));
+    const scored = results.filter((result): result is Scored => result.cost !== undefined);
     const points = scored.map(({ point }) => point);
     const y = warped(scored.map(({ cost }) => cost));
-    const served = results.map(({ cost }) => Number(cost !== undefined));
-    const anyFailed = served.includes(0);
-    const all = results.map(({ point }) => point);
-    const grown = this.#results.length >= this.#fittedAt * growth;
-    if (grown || this.#costParameters === undefined) {
-      this.#fittedAt = this.#results.length;
-      this.#costParameters = fitted(points, y, this.#unordered, this.#costParameters);
-      if (anyFailed)
-        this.#feasibleParameters = fitted(all, served, this.#unordered, this.#feasibleParameters);
+    this.#costParameters = fitted(points, y, this.#unordered, this.#costParameters);
+    if (scored.length < results.length) {
+      const served = results.map(({ cost }) => Number(cost !== undefined));
+      const all = results.map(({ point }) => point);
+      this.#feasibleParameters = fitted(all, served, this.#unordered, this.#feasibleParameters);
     }
-    const parameters = this.#costParameters;
-    const alone = new GaussianProcess(points, y, this.#unordered, parameters);
-    // What is being measured counts as measured: it improves on nothing any more.
-    const known = [...points, ...pending];
-    const predicted = pending.map((point) => alone.mean(point));
-    const costs =
-      pending.length === 0
-        ? alone
-        : new GaussianProcess(known, [...y, ...predicted], this.#unordered, parameters);
-    const incumbent = Math.min(...known.map((point) => costs.mean(point)));
-    if (!anyFailed) return { costs, incumbent, feasible: undefined };
-    const feasible = new GaussianProcess(
-      all,
-      served,
-      this.#unordered,
-      this.#feasibleParameters ?? parameters,
-    );
-    return { costs, incumbent, feasible };
+    const memory: Memory = {
+      results: [],
+      scored: new Covariance(this.#unordered, this.#costParameters),
+      all: new Covariance(this.#unordered, this.#feasibleParameters ?? this.#costParameters),
+    };
+    for (const result of results) remember(memory, result);
+    return memory;
   }
 
   /** All of them, or the best half and the newest. */
@@ -136,6 +154,12 @@ export class Surrogate {
     const byCost = [...older].sort((a, b) => (a.cost ?? Infinity) - (b.cost ?? Infinity));
     return [...byCost.slice(0, mostPoints - newest.length), ...newest];
   }
+}
+
+function remember({ results, scored, all }: Memory, result: Result): void {
+  results.push(result);
+  all.add(result.point);
+  if (result.cost !== undefined) scored.add(result.point);
 }
 
 /** Length scales, from the newest where there are many. */
@@ -155,9 +179,12 @@ function fitted(
   );
 }
 
-/** That it can be served: how surely the model of zeros and ones is above a half. */
+/**
+ * That it can be served, by the model of zeros and ones; what has hardly been tried has the benefit of the doubt: the
+ * best configurations often lie next to those that do not fit.
+ */
 function chance(feasible: GaussianProcess | undefined, candidate: Point): number {
   if (feasible === undefined) return 1;
   const { mean, sd } = feasible.predict(candidate);
-  return distribution((mean - 0.5) / Math.max(0.05, sd));
+  return Math.min(1, Math.max(0.01, mean + sd / 2));
 }
