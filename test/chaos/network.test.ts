@@ -37,12 +37,12 @@ describe.skipIf(!available)('a link that is cut', () => {
     ['stop', /"trial.phase","trialId":\d+,"groupId":1,"phase":"stop"/],
   ])(
     'in phase %s: found within 20 s, measured elsewhere, and the node ends what it has by itself',
-    async (_, moment) => {
+    async (phase, moment) => {
       await using project = made();
       const { child, done, output } = project.start([
         ...[...project.args, '--nodes-per-group', '1', '--events', 'json'],
       ]);
-      let [cutAt, foundAt] = [0, 0];
+      let [cutAt, foundAt] = [0, Infinity];
       onEvent(child.stdout, moment, () => {
         network.cut(1);
         cutAt = performance.now();
@@ -51,8 +51,10 @@ describe.skipIf(!available)('a link that is cut', () => {
       try {
         const { code, stderr } = await done;
         expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-        expect(output()).toContain('"type":"group.down","groupId":1');
-        expect(foundAt - cutAt).toBeLessThan(20_000);
+        // A stop that was proven before the cut is an answer, and where it is the last one, the run ends with the loss.
+        const isLast = phase === 'stop' && toldIn(project.journal()).at(-1)?.group_id === 1;
+        if (!isLast) expect(output()).toContain('"type":"group.down","groupId":1');
+        expect(Math.min(foundAt, isLast ? performance.now() : Infinity) - cutAt).toBeLessThan(20_000);
         expectAllTold(project, 12);
         expect(project.summary().evaluations.failed).toBe(0);
         // The link is still down: nobody can end anything there but the node itself.
