@@ -26,9 +26,11 @@ export interface OptimizerOptions {
   readonly surrogate?: boolean;
 }
 
-/** What came of a measurement; a lower fitness is better. */
+type Metrics = Readonly<Record<string, number>>;
+
+/** What came of a measurement; a lower fitness is better. `metrics` are kept for who asks for the best. */
 export type Told =
-  | { readonly fitness: number; readonly metrics?: Readonly<Record<string, number>> }
+  | { readonly fitness: number; readonly metrics?: Metrics }
   /**
    * `invalid`, `deterministic` and `timeout`: the configuration's fault, it is kept away from. `transient`: somebody
    * else's, it is suggested again, to another group where there is one.
@@ -45,7 +47,8 @@ export interface AskAndTell {
   ask(group?: number): Asked | undefined;
   /** @throws ConfigValidationError for a fitness that is no number, and for an id that nobody waits for */
   tell(id: number, told: Told, group?: number): void;
-  readonly best: (Asked & { readonly fitness: number }) | undefined;
+  /** The lowest fitness, with the metrics that were told with it. */
+  readonly best: (Asked & { readonly fitness: number; readonly metrics: Metrics | undefined }) | undefined;
   /** Everything was asked and told. */
   readonly done: boolean;
 }
@@ -78,7 +81,12 @@ function checked(options: OptimizerOptions): z.output<typeof optionsSchema> {
   const parsed = optionsSchema.safeParse(options);
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
-  throw new ConfigValidationError(issue?.path.join('.') ?? '', options, issue?.message ?? 'wrong options');
+  const path = issue?.path ?? [];
+  const value = path.reduce<unknown>(
+    (at, key) => (at as Record<PropertyKey, unknown> | undefined)?.[key],
+    options,
+  );
+  throw new ConfigValidationError(path.join('.'), value, issue?.message ?? 'wrong options');
 }
 
 function spaceOf({ fields, constraints }: z.output<typeof optionsSchema>): SearchSpace {
@@ -100,6 +108,7 @@ class Search implements AskAndTell {
   readonly #open = new Map<TrialId, Open>();
   readonly #again: TrialId[] = [];
   readonly #params = new Map<TrialId, ServingParams>();
+  readonly #metrics = new Map<TrialId, Metrics>();
 
   constructor(options: OptimizerOptions) {
     const all = checked(options);
@@ -134,6 +143,7 @@ class Search implements AskAndTell {
           'A fitness is a number; tell { failed: "deterministic" } where there is none',
         );
       this.#swarm.tell(id, { kind: 'scored', fitness: told.fitness as Fitness });
+      if (told.metrics !== undefined) this.#metrics.set(id, told.metrics);
     } else if (told.failed === 'transient') {
       const failedOn = [...open.failedOn, group];
       if (failedOn.length < mostAttempts) {
@@ -149,7 +159,8 @@ class Search implements AskAndTell {
   get best(): AskAndTell['best'] {
     const { best } = this.#swarm;
     if (best === undefined) return undefined;
-    return { id: best.trialId, params: this.#params.get(best.trialId) ?? {}, fitness: best.fitness };
+    const { trialId: id, fitness } = best;
+    return { id, params: this.#params.get(id) ?? {}, fitness, metrics: this.#metrics.get(id) };
   }
 
   get done(): boolean {

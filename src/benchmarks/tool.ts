@@ -131,6 +131,18 @@ export function documentOf(
   return parseFailure(name, file, 'it is no JSON object');
 }
 
+/** @throws BenchmarkParseError where it is no number, never a silent zero */
+export function numberIn(
+  name: string,
+  file: { readonly path: string; readonly text: string },
+  document: Readonly<Record<string, unknown>>,
+  key: string,
+): number {
+  const value = document[key];
+  if (typeof value === 'number' && Number.isFinite(value)) return value;
+  return parseFailure(name, file, `${key} is ${JSON.stringify(value)}, not a number`);
+}
+
 /** What the search says about the load, over what the table says. */
 export interface AppliedLoad {
   /** undefined: no limit. */

@@ -17,7 +17,7 @@ function runToTheEnd(optimizer: AskAndTell): string[] {
   const asked: string[] = [];
   for (let one = optimizer.ask(); one !== undefined; one = optimizer.ask()) {
     asked.push(JSON.stringify(one));
-    optimizer.tell(one.id, { fitness: cost(one.params) });
+    optimizer.tell(one.id, { fitness: cost(one.params), metrics: { trial: one.id } });
   }
   return asked;
 }
@@ -34,6 +34,7 @@ describe('ask and tell', () => {
     expect(optimizer.done).toBe(true);
     expect(optimizer.best!.params['BACKEND']).toBe('c');
     expect(optimizer.best!.fitness).toBeLessThan(1.02);
+    expect(optimizer.best!.metrics).toEqual({ trial: optimizer.best!.id });
   });
 
   test('is decided by its seed and the order of calls', () => {
@@ -83,7 +84,7 @@ describe('ask and tell', () => {
 
   test('names what is wrong', () => {
     expect(() => make({ constraints: ['NOBODY > 3'] })).toThrow(/NOBODY is no field/);
-    expect(() => make({ groups: 0 })).toThrow(/groups/);
+    expect(() => make({ groups: 0 })).toThrow(/'groups'.*>=1/);
     expect(() => createOptimizer({ fields: [{ name: 'x', minimum: 3 }] })).toThrow(/minimum/);
     const optimizer = make();
     const { id } = optimizer.ask()!;

@@ -1,6 +1,6 @@
 import type { BenchmarkResult } from '../../parallel/ports.ts';
 import { reportedFlat, scoredLatency, type ScoredBy } from '../statistics.ts';
-import { documentOf, parseFailure } from '../tool.ts';
+import { documentOf, numberIn, parseFailure } from '../tool.ts';
 
 /** One line a run is appended; newer versions write `Infinity`, which JSON does not know. */
 export function parseSglangBench(
@@ -15,11 +15,7 @@ export function parseSglangBench(
   if (line === undefined) return parseFailure('sglang_benchmark', file, 'it holds no line');
   const readable = line.replace(/:\s*(-?Infinity|NaN)(?=[,}])/g, ': null');
   const document = documentOf('sglang_benchmark', file, readable);
-  const needed = (key: string): number => {
-    const value = document[key];
-    if (typeof value === 'number' && Number.isFinite(value)) return value;
-    return parseFailure('sglang_benchmark', file, `${key} is ${JSON.stringify(value)}, not a number`);
-  };
+  const needed = (key: string): number => numberIn('sglang_benchmark', file, document, key);
   const reported = reportedFlat(document, { e2el_ms: 'e2e_latency_ms' });
   return {
     performance: {

@@ -1,6 +1,6 @@
 import type { BenchmarkResult } from '../../parallel/ports.ts';
 import { reportedFlat, scoredLatency, type ScoredBy } from '../statistics.ts';
-import { documentOf, parseFailure } from '../tool.ts';
+import { documentOf, numberIn, parseFailure } from '../tool.ts';
 
 type Document = Readonly<Record<string, unknown>>;
 
@@ -19,13 +19,6 @@ function lastDocument(file: ResultFile): Document {
   return documentOf('vllm_benchmark', file, appended ? last : file.text);
 }
 
-/** @throws BenchmarkParseError where it is no number, never a silent zero */
-function needed(document: Document, key: string, file: ResultFile): number {
-  const value = document[key];
-  if (typeof value === 'number' && Number.isFinite(value)) return value;
-  return parseFailure('vllm_benchmark', file, `${key} is ${JSON.stringify(value)}, not a number`);
-}
-
 /** The last document of the newest file is the result. */
 export function parseVllmBench(files: readonly ResultFile[], scored: ScoredBy): Omit<BenchmarkResult, 'raw'> {
   const file = files.at(-1);
@@ -36,18 +29,19 @@ export function parseVllmBench(files: readonly ResultFile[], scored: ScoredBy): 
       'no result file was written',
     );
   const document = lastDocument(file);
-  const completed = needed(document, 'completed', file);
+  const needed = (key: string): number => numberIn('vllm_benchmark', file, document, key);
+  const completed = needed('completed');
   const failed = document['failed'];
   const prompts = Number(document['num_prompts'] ?? completed);
   const asked = typeof failed === 'number' ? completed + failed : prompts;
   const reported = reportedFlat(document);
   return {
     performance: {
-      generate_speed: needed(document, 'output_throughput', file),
+      generate_speed: needed('output_throughput'),
       time_to_first_token: scoredLatency(reported, 'ttft_ms', scored.time_to_first_token),
       time_per_output_token: scoredLatency(reported, 'tpot_ms', scored.time_per_output_token),
       success_rate: asked > 0 ? completed / asked : null,
-      throughput: needed(document, 'request_throughput', file),
+      throughput: needed('request_throughput'),
     },
     percentiles: reported,
     goodput: typeof document['request_goodput'] === 'number' ? document['request_goodput'] : null,

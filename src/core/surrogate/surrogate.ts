@@ -13,7 +13,7 @@ import {
 
 /** Before so many results, so many of them good, a model knows nothing. */
 const enough = { results: 8, good: 4 } as const;
-/** The newest are left out of long runs: the best, the failures next to them and the latest say most. */
+/** Of long runs it learns from the best and the latest: they say most, and all of them would take too long. */
 const mostPoints = 300;
 /** Length scales are looked for again when there is so much more to learn from. */
 const growth = 1.4;
@@ -41,7 +41,10 @@ interface Model {
   readonly feasible: GaussianProcess | undefined;
 }
 
-/** Density and distribution of the standard normal; Abramowitz & Stegun 26.2.17, error below 1e-7. */
+/**
+ * Density and distribution of the standard normal; Abramowitz & Stegun 26.2.17, error below 1e-7. What is one less an
+ * error function has no tail, and candidates that are far behind are told apart by theirs.
+ */
 const density = (z: number): number => Math.exp(-0.5 * z * z) / Math.sqrt(2 * Math.PI);
 function distribution(z: number): number {
   const t = 1 / (1 + 0.2316419 * Math.abs(z));
