@@ -8,7 +8,7 @@ import { presets, type Preset } from '../src/core/serving/presets.ts';
 import type { Field, ServingParams } from '../src/core/space/field.ts';
 import { createSearchSpace, paramsKey, type SearchSpace } from '../src/core/space/space.ts';
 
-/** Studies of the project's own model of a serving engine, and functions that are none. */
+/** Studies on the project's own model of a serving engine. */
 
 /** Without noise. */
 export type Truth =
@@ -148,7 +148,6 @@ const wide = shorter(presets['small-16']);
 const large = shorter(presets['large-16']);
 const tight = presets['large-8'];
 
-/** With reasons in their names. */
 export const tuningScenarios = (): Scenario[] => [
   serving('small, chat', { preset: small, prompt: 512, output: 256, ttft: 1, tpot: 0.03, penalty: 3 }),
   serving('small, summarise', { preset: small, prompt: 3000, output: 128, ttft: 2, tpot: 0.05, penalty: 3 }),

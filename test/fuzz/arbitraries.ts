@@ -57,9 +57,16 @@ export const mutation = (...valid: readonly string[]): fc.Arbitrary<string> =>
     .tuple(fc.constantFrom(...valid), fc.array(edit, { minLength: 1, maxLength: 4 }))
     .map(([text, edits]) => edited(text, edits));
 
-/** Half of it anything, half of it almost right. */
-export const almost = (...valid: readonly string[]): fc.Arbitrary<string> =>
-  fc.oneof(fc.string({ unit: 'binary', maxLength: 200 }), mutation(...valid));
+/** Half of it almost right; the rest anything, and what `others` make. */
+export const almost = (
+  valid: readonly string[],
+  ...others: readonly fc.Arbitrary<string>[]
+): fc.Arbitrary<string> =>
+  fc.oneof(
+    { weight: 1 + others.length, arbitrary: mutation(...valid) },
+    fc.string({ unit: 'binary', maxLength: 200 }),
+    ...others,
+  );
 
 export function answersOrExplains<T>(
   parse: (input: T) => unknown,
