@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { isResult as isAisResult, parseAisBench } from '../../src/benchmarks/ais-bench/parse.ts';
+import { isResult as isAisResult, parseAisBench, type Choice } from '../../src/benchmarks/ais-bench/parse.ts';
 import { parseCommand, type Mapping } from '../../src/benchmarks/command/parse.ts';
 import { parseSglangBench } from '../../src/benchmarks/sglang-benchmark/parse.ts';
 import { isResult, parseVllmBench } from '../../src/benchmarks/vllm-benchmark/parse.ts';
@@ -31,6 +31,14 @@ describe('benchmark outputs', () => {
     const names = ['vllm-bench-serve.json', 'vllm-bench-serve-old.json', 'vllm-bench-serve-appended.json'];
     const valid = names.map((name) => read(`${recorded}/${name}`));
     const texts = almost(valid, documentWith(flat), anything);
+    type Case = [{ path: 'result.json'; text: string }[], typeof both];
+    const both = { time_to_first_token: 'mean', time_per_output_token: 'mean' } as const;
+    const nothing = { ...flat, completed: 0 };
+    const old = { ...flat, failed: undefined, num_prompts: undefined, request_goodput: undefined };
+    const file = (document: object, after = ''): Case[0][number] => ({
+      path: 'result.json',
+      text: `${JSON.stringify(document)}${after}`,
+    });
     answersOrExplains(
       ([files, by]) => {
         const results = files.filter(({ path }) => isResult(path));
@@ -43,6 +51,11 @@ describe('benchmark outputs', () => {
         scored,
       ),
       /result/,
+      [
+        [[], both],
+        ...[nothing, old, flat].map((document): Case => [[file(document)], both]),
+        [[file(flat, '\n'), file(flat)], both],
+      ],
     );
   });
 
@@ -120,8 +133,17 @@ describe('benchmark outputs', () => {
       [`${folder}/d.csv`, `${folder}/d_details.json`],
       ['d.csv', `${folder}/d.json`],
     );
-    answersOrExplains(
-      ([csv, json, [first, second], ttft, tpot]) => {
+    type Case = [string, string, readonly string[], Choice, Choice];
+    const average: Choice = { metric: 'TTFT', algorithm: 'average' };
+    const usual = (csv: string, document: object, ttft = average): Case => [
+      csv,
+      JSON.stringify(document),
+      [`${folder}/d.csv`, `${folder}/d.json`],
+      ttft,
+      { ...average, metric: 'TPOT' },
+    ];
+    answersOrExplains<Case>(
+      ([csv, json, [first = '', second = ''], ttft, tpot]) => {
         const files = [
           { path: first, text: csv },
           { path: second, text: json },
@@ -131,6 +153,16 @@ describe('benchmark outputs', () => {
       },
       fc.tuple(tables, documents, listed, choice, choice),
       /performances/,
+      [
+        ...[common, busy, { ...common, Concurrency: {} }, { ...common, 'Max Concurrency': {} }].map(
+          (document) => usual(table, document),
+        ),
+        usual(table, { ...common, Concurrency: { total: 90 } }),
+        usual(table, {}),
+        usual(header, common),
+        usual(table, common, { metric: 'TTFT', algorithm: 'P42' }),
+        usual([header, `TTFT,stable${',2 ms'.repeat(8)}`, `TPOT,total${',-'.repeat(8)}`].join('\n'), common),
+      ],
     );
   });
 });
