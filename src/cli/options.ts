@@ -69,6 +69,16 @@ export function tuneOptions(command: Command): Command {
     .option('-b, --benchmark-policy <name>', 'benchmark')
     .option('-l, --load-breakpoint', 'go on with the newest unfinished run (also -lb)')
     .option('--seed <n>', 'seed of the search and of the load', wholeNumber(0))
+    .option(
+      '--slo <text>',
+      'an SLO, such as "ttft:p99<=500ms", "tpot:mean<=50ms soft", "success>=0.99"; give one flag each',
+      (text: string, before: readonly string[] | undefined) => [...(before ?? []), text],
+    )
+    .addOption(
+      new Option('--objective <name>', 'what is best within the SLOs (throughput unless configured)').choices(
+        ['throughput', 'goodput', 'fitness'],
+      ),
+    )
     .option('--backup', 'keep a copy of the files of every trial in <output>/bak, up to 1 GiB')
     .option('--simulate', 'a model in place of machines, on a virtual clock: no hosts, no sockets')
     .option('--dry-run', 'show what would be done, and do nothing')

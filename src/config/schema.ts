@@ -1,4 +1,6 @@
 import { z } from 'zod';
+import type { StatedSlo } from '../core/fitness/slo.ts';
+import { parseSlo, sloExamples } from './slo-text.ts';
 import { presetNames } from '../core/serving/presets.ts';
 import { dtypes, enumValues, type Field, type ParamValue } from '../core/space/field.ts';
 import { boolean, environment, integer, list, number, oneOf, seconds, text } from './schema-types.ts';
@@ -127,6 +129,19 @@ export const healthCheckSchema = z.strictObject({
 });
 export type HealthCheckTable = z.infer<typeof healthCheckSchema>;
 
+/** An SLO as people state it. */
+const sloSchema = text().transform((value, context): StatedSlo => {
+  try {
+    return parseSlo(value);
+  } catch (error) {
+    context.addIssue({
+      code: 'custom',
+      message: `${(error as Error).message}: write it like ${sloExamples}`,
+    });
+    return z.NEVER;
+  }
+});
+
 const strategies = ['exp_decay', 'nonlin_mod', 'lin_variation', 'random'] as const;
 const ioTable = z.record(z.string(), z.unknown(), { error: 'a table' }).optional();
 
@@ -163,6 +178,8 @@ export const topLevelShape = {
   ttft_slo: number({ above: 0 }).default(1),
   tpot_slo: number({ above: 0 }).default(0.05),
   success_rate_slo: number({ above: 0 }).default(1),
+  slo: list(sloSchema, `texts like ${sloExamples}`).default([]),
+  objective: oneOf('throughput', 'goodput', 'fitness').default('throughput'),
   slo_coefficient: number({ atLeast: 0 }).default(0.1),
   generate_speed_target: number({ above: 0 }).default(5000),
   sample_size: integer({ above: 0 }).default(1000),

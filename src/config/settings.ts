@@ -1,5 +1,5 @@
 import { ConfigurationError } from '../base/errors.ts';
-import type { FitnessSettings } from '../core/fitness/fitness.ts';
+import type { FitnessSettings, Objective } from '../core/fitness/fitness.ts';
 import type { Coefficients } from '../core/pso/step.ts';
 import type { Strategy } from '../core/pso/strategy.ts';
 import { constriction } from '../core/pso/step.ts';
@@ -14,6 +14,7 @@ import { spaceOf, twoStageSpace } from './space-settings.ts';
 import { ignoredKeys, type RuntimeTable, type TopLevel } from './schema.ts';
 import type { ConfigDocument } from './sources.ts';
 import { isTable, type Table } from './toml.ts';
+import { parseSlo } from './slo-text.ts';
 import { userPatterns, type UserPatterns } from './user-patterns.ts';
 import { pick, validate, type Registry, type Tool, type Workload } from './validate.ts';
 
@@ -32,6 +33,9 @@ export interface Flags {
   readonly backup?: boolean | undefined;
   readonly pd?: string | undefined;
   readonly simulate?: boolean | undefined;
+  /** SLOs in words, in place of those of the configuration. */
+  readonly slo?: readonly string[] | undefined;
+  readonly objective?: Objective | undefined;
 }
 
 export interface Search {
@@ -198,8 +202,11 @@ function simulatedOf(
   };
 }
 
-function fitnessOf(top: TopLevel): FitnessSettings {
+function fitnessOf(top: TopLevel, flags: Flags): FitnessSettings {
+  const slos = flags.slo?.map(parseSlo) ?? top.slo;
   return {
+    ...(slos.length === 0 ? {} : { slos }),
+    objective: flags.objective ?? top.objective,
     ttft_penalty: top.ttft_penalty,
     tpot_penalty: top.tpot_penalty,
     success_rate_penalty: top.success_rate_penalty,
@@ -261,7 +268,7 @@ export function resolveSettings(input: SettingsInput, registry: Registry): Setti
     runtime: top.runtime,
     patterns: userPatterns(top.health_check),
     search: searchOf(top),
-    fitness: fitnessOf(top),
+    fitness: fitnessOf(top, flags),
     twoStage: twoStageOf(top, space),
     history: input.history ?? [],
     confirmation: { runs: top.confirm_runs, finalists: top.data_storage.pso_top_k },

@@ -1,44 +1,79 @@
-import type { FitnessSettings, PerformanceIndex } from '../core/fitness/fitness.ts';
+import { median } from 'simple-statistics';
+import type { FitnessSettings, Judged, PerformanceIndex } from '../core/fitness/fitness.ts';
 import { closest, recommend } from '../core/fitness/recommend.ts';
 import { violations, type Violation } from '../core/fitness/slo.ts';
 import { paramsKey } from '../core/space/space.ts';
 import { isScored, type ScoredRecord, type TrialRecord } from './records.ts';
 
-/** A configuration by all of its measurements: one in the search, more where it was confirmed. */
+/** A configuration by what counts of its measurements: those that confirm it, where there are any. */
 export interface Candidate {
   /** The measurement that came first. */
   readonly record: ScoredRecord;
   readonly measurements: readonly ScoredRecord[];
-  /** Means over the measurements. */
-  readonly performance: PerformanceIndex;
+  /** Measured again, so that luck does not choose. */
+  readonly confirmations: readonly ScoredRecord[];
+  /** Attempts to confirm it in which it could not be served. */
+  readonly refuted: number;
+  /** Medians of what counts. */
+  readonly performance: Judged;
   readonly fitness: number;
-  /** Of the means. */
+  /** Of the medians. */
   readonly violations: readonly Violation[];
 }
 
-function mean(values: readonly (number | null)[]): number | null {
-  const known = values.filter((value) => value !== null);
-  return known.length === 0 ? null : known.reduce((sum, value) => sum + value, 0) / known.length;
+function middle(values: readonly (number | null | undefined)[]): number | null {
+  const known = values.filter((value) => value !== null && value !== undefined);
+  return known.length === 0 ? null : median(known);
 }
 
-function candidateOf(
-  measurements: readonly [ScoredRecord, ...ScoredRecord[]],
-  slos: FitnessSettings,
-): Candidate {
+/** Latency by latency, statistic by statistic. */
+function percentilesOf(counted: readonly ScoredRecord[]): NonNullable<Judged['percentiles']> {
+  const all = counted.map(({ verdict }) => verdict.percentiles);
+  const [first = {}] = all;
+  return Object.fromEntries(
+    Object.entries(first).map(([latency, statistics = {}]) => [
+      latency,
+      Object.fromEntries(
+        Object.keys(statistics).map((name) => [
+          name,
+          middle(all.map((one) => one[latency]?.[name as keyof typeof statistics])) ?? 0,
+        ]),
+      ),
+    ]),
+  );
+}
+
+function judgedOf(counted: readonly ScoredRecord[]): Judged {
   const of = (metric: keyof PerformanceIndex): number | null =>
-    mean(measurements.map(({ verdict }) => verdict.performance[metric]));
-  const performance: PerformanceIndex = {
+    middle(counted.map(({ verdict }) => verdict.performance[metric]));
+  return {
     generate_speed: of('generate_speed'),
     time_to_first_token: of('time_to_first_token'),
     time_per_output_token: of('time_per_output_token'),
     success_rate: of('success_rate'),
     throughput: of('throughput'),
+    percentiles: percentilesOf(counted),
+    goodput: middle(counted.map(({ verdict }) => verdict.goodput)),
   };
+}
+
+function candidateOf(
+  measurements: readonly [ScoredRecord, ...ScoredRecord[]],
+  refuted: number,
+  slos: FitnessSettings,
+): Candidate {
+  const confirmations = measurements.filter(({ confirms }) => confirms !== null);
+  const performance = judgedOf(confirmations.length > 0 ? confirmations : measurements);
+  const costs = (confirmations.length > 0 ? confirmations : measurements).map(
+    ({ verdict }) => verdict.fitness,
+  );
   return {
     record: measurements[0],
     measurements,
+    confirmations,
+    refuted,
     performance,
-    fitness: mean(measurements.map(({ verdict }) => verdict.fitness)) ?? NaN,
+    fitness: middle(costs) ?? Infinity,
     violations: violations(performance, slos),
   };
 }
@@ -46,22 +81,43 @@ function candidateOf(
 /** Every configuration that was measured, in the order of its first measurement. */
 export function candidates(records: readonly TrialRecord[], slos: FitnessSettings): Candidate[] {
   const byConfiguration = new Map<string, [ScoredRecord, ...ScoredRecord[]]>();
+  const refuted = new Map<string, number>();
   for (const record of records) {
-    if (!isScored(record) || record.reused_from !== null) continue;
+    if (record.reused_from !== null) continue;
     const key = paramsKey(record.params);
     const known = byConfiguration.get(key);
-    if (known === undefined) byConfiguration.set(key, [record]);
+    if (!isScored(record)) {
+      const counts = record.confirms !== null && record.verdict.kind === 'infeasible';
+      if (counts) refuted.set(key, (refuted.get(key) ?? 0) + 1);
+    } else if (known === undefined) byConfiguration.set(key, [record]);
     else known.push(record);
   }
-  return [...byConfiguration.values()].map((measurements) => candidateOf(measurements, slos));
+  return [...byConfiguration].map(([key, measurements]) =>
+    candidateOf(measurements, refuted.get(key) ?? 0, slos),
+  );
 }
 
-/** The recommended one: within the SLOs, with the most output tokens a second. */
+/** Whether it holds when it is measured again, as far as that was tried. */
+const stands = ({ refuted, confirmations }: Candidate): boolean =>
+  refuted === 0 || refuted < confirmations.length;
+
+/**
+ * The recommended one: within the SLOs, and best by the objective; of those that were confirmed, where one of them is
+ * within the SLOs.
+ */
 export function bestOf(records: readonly TrialRecord[], slos: FitnessSettings): Candidate | undefined {
-  return recommend(candidates(records, slos));
+  const standing = candidates(records, slos).filter(stands);
+  const isConfirmed = ({ confirmations }: Candidate): boolean => confirmations.length > 0;
+  return (
+    recommend(standing.filter(isConfirmed), slos.objective) ??
+    recommend(
+      standing.filter((one) => !isConfirmed(one)),
+      slos.objective,
+    )
+  );
 }
 
 /** The one that misses its SLOs by the least. */
 export function closestOf(records: readonly TrialRecord[], slos: FitnessSettings): Candidate | undefined {
-  return closest(candidates(records, slos));
+  return closest(candidates(records, slos), slos.objective);
 }

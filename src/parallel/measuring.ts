@@ -3,7 +3,7 @@ import type { Clock } from '../base/clock.ts';
 import { FitnessCalculationError, IPCTimeoutError, ModelEvalStateError } from '../base/errors.ts';
 import type { EventSink } from '../base/events.ts';
 import { ms, toSeconds, type GroupId, type Ms, type TrialId } from '../base/units.ts';
-import { fitness, type FitnessSettings } from '../core/fitness/fitness.ts';
+import { fitness, type FitnessSettings, type Judged } from '../core/fitness/fitness.ts';
 import { violations } from '../core/fitness/slo.ts';
 import { isSearch, type Suggestion } from '../core/pso/optimizer.ts';
 import type { Field, ServingParams } from '../core/space/field.ts';
@@ -172,7 +172,8 @@ export class Measuring {
         : speedTarget?.settings(signal);
     const settings = (await own) ?? this.#deps.fitness;
     const { performance, percentiles, goodput, flags, numPrompts } = result;
-    const { fitness: cost, terms } = fitness(performance, settings);
+    const judged: Judged = { ...performance, percentiles, goodput };
+    const { fitness: cost, terms } = fitness(judged, settings);
     return {
       numPrompts,
       verdict: {
@@ -182,7 +183,7 @@ export class Measuring {
         performance,
         percentiles,
         ...(goodput === null ? {} : { goodput }),
-        violations: violations(performance, this.#deps.fitness),
+        violations: violations(judged, this.#deps.fitness),
         flags,
       },
     };

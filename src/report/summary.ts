@@ -1,4 +1,4 @@
-import type { FitnessSettings, FitnessTerms, PerformanceIndex } from '../core/fitness/fitness.ts';
+import type { FitnessSettings, FitnessTerms, Judged, PerformanceIndex } from '../core/fitness/fitness.ts';
 import type { Violation } from '../core/fitness/slo.ts';
 import type { ServingParams } from '../core/space/field.ts';
 import { bestOf, candidates, closestOf, type Candidate } from '../parallel/candidates.ts';
@@ -10,12 +10,13 @@ import {
   type RunStatus,
   type TrialRecord,
 } from '../parallel/records.ts';
+import { trustOf, type Trust } from './trust.ts';
 
 export interface TrialSummary {
   readonly trial_id: number;
   readonly group_id: number | null;
   readonly params: ServingParams;
-  readonly performance: PerformanceIndex & { readonly percentiles: Readonly<Record<string, unknown>> };
+  readonly performance: PerformanceIndex & { readonly percentiles: NonNullable<Judged['percentiles']> };
   readonly fitness: number;
   readonly terms: FitnessTerms;
   readonly feasible: boolean;
@@ -27,10 +28,14 @@ export interface TrialSummary {
   readonly changes_numerics: readonly string[];
   /** What a reader of the numbers must know. */
   readonly flags: readonly string[];
-  /** All of this configuration; `performance` and `fitness` are their means, the rest is of the first. */
+  /**
+   * All of this configuration. `performance` and `fitness` are medians: of those that confirm, where there are any. The
+   * rest is of the first.
+   */
   readonly measurements: readonly {
     readonly trial_id: number;
     readonly group_id: number | null;
+    readonly confirms: number | null;
     readonly generate_speed: number | null;
   }[];
 }
@@ -71,6 +76,8 @@ export interface Summary {
   readonly best: TrialSummary | null;
   readonly closest: (TrialSummary & { readonly violations: readonly Violation[] }) | null;
   readonly improvement: { readonly generate_speed_ratio: number | null };
+  /** null where nothing was recommended, or it was not measured again. */
+  readonly trust: Trust | null;
   readonly artifacts: Readonly<Record<string, string>>;
   readonly error: ErrorRecord | null;
 }
@@ -82,23 +89,25 @@ function trialSummary(
 ): TrialSummary {
   const { record, measurements } = candidate;
   const { verdict } = record;
+  const { percentiles = {}, goodput = null, ...performance } = candidate.performance;
   return {
     trial_id: record.trial_id,
     group_id: record.group_id,
     params: record.params,
-    performance: { ...candidate.performance, percentiles: verdict.percentiles },
+    performance: { ...performance, percentiles },
     fitness: candidate.fitness,
     terms: verdict.terms,
     feasible: candidate.violations.length === 0,
     effects: verdict.effects ?? null,
-    goodput: verdict.goodput ?? null,
+    goodput,
     changes_numerics: numerics.filter(
       (name) => baseline !== undefined && baseline.record.params[name] !== record.params[name],
     ),
     flags: verdict.flags,
-    measurements: measurements.map(({ trial_id, group_id, verdict: one }) => ({
+    measurements: measurements.map(({ trial_id, group_id, confirms, verdict: one }) => ({
       trial_id,
       group_id,
+      confirms,
       generate_speed: one.performance.generate_speed,
     })),
   };
@@ -234,6 +243,7 @@ export function summarize(
     groups,
     ...chosen,
     improvement: { generate_speed_ratio: ratio(chosen) },
+    trust: (run.slos && trustOf(told, run.slos)) ?? null,
     artifacts,
     error: ending.error,
   };

@@ -1,104 +1,10 @@
 import type { FitnessSettings } from '../core/fitness/fitness.ts';
-import { activeSlos, violations, type Slo } from '../core/fitness/slo.ts';
+import { binding, type Violation } from '../core/fitness/slo.ts';
 import type { ParamValue } from '../core/space/field.ts';
-import type { Summary, TrialSummary } from './summary.ts';
+import { comparison, type ScoredStatistics } from './comparison.ts';
+import type { Summary } from './summary.ts';
 
 /** The answer at the end, for a terminal. */
-
-interface Row {
-  readonly name: string;
-  readonly baseline: string;
-  readonly best: string;
-  readonly slo: string;
-  /** How far the best is from its SLO. */
-  readonly spare: string;
-}
-
-const metrics = [
-  { key: 'generate_speed', name: 'throughput', factor: 1, digits: 1, unit: 'tok/s' },
-  { key: 'throughput', name: 'requests', factor: 1, digits: 2, unit: 'req/s' },
-  { key: 'time_to_first_token', name: 'TTFT', factor: 1000, digits: 1, unit: 'ms' },
-  { key: 'time_per_output_token', name: 'TPOT', factor: 1000, digits: 2, unit: 'ms' },
-  { key: 'success_rate', name: 'success rate', factor: 100, digits: 1, unit: '%' },
-] as const;
-
-function cell(value: number | null | undefined, { factor, digits, unit }: (typeof metrics)[number]): string {
-  return value === null || value === undefined ? '–' : `${(value * factor).toFixed(digits)} ${unit}`;
-}
-
-function sloCell(metric: (typeof metrics)[number], slos: readonly Slo[]): string {
-  const slo = slos.find(({ name }) => name === metric.key);
-  if (slo === undefined) return '';
-  const limit = slo.limit * metric.factor;
-  return `${slo.atLeast ? '≥' : '≤'} ${Number(limit.toPrecision(6))} ${metric.unit}`;
-}
-
-function sloVerdict(trial: TrialSummary | null, settings: FitnessSettings): string {
-  if (trial === null) return '–';
-  const missed = violations(trial.performance, settings);
-  return missed.length === 0 ? 'met' : `missed: ${missed.map(({ slo }) => slo).join(', ')}`;
-}
-
-/** The numbers to the right, the names to the left; columns that nobody fills are not there. */
-function table(rows: readonly Row[]): string[] {
-  const width = (column: keyof Row): number => Math.max(...rows.map((row) => row[column].length));
-  const columns = (['baseline', 'best', 'slo', 'spare'] as const).filter((column) => width(column) > 0);
-  return rows.map((row) => {
-    const cells = columns.map((column) => row[column].padStart(width(column)));
-    return `  ${[row.name.padEnd(width('name')), ...cells].join('  ')}`.trimEnd();
-  });
-}
-
-/** The share of an SLO that is left; with a minus where it is missed. */
-function spareCell(
-  metric: (typeof metrics)[number],
-  trial: TrialSummary | null,
-  slos: readonly Slo[],
-): string {
-  const slo = slos.find(({ name }) => name === metric.key);
-  const measured = trial?.performance[metric.key];
-  if (slo === undefined || measured === undefined || measured === null) return '';
-  const share = (slo.atLeast ? measured - slo.limit : slo.limit - measured) / slo.limit;
-  return `${(100 * share).toFixed(0)} %`.replace('-0 ', '0 ');
-}
-
-/** Which statistic of a latency is scored, where the benchmark leaves the choice. */
-export type ScoredStatistics = Readonly<Partial<Record<string, unknown>>>;
-
-function metricName({ key, name }: (typeof metrics)[number], scored: ScoredStatistics): string {
-  if (!key.startsWith('time_')) return name;
-  const which = scored[key];
-  return `${name} (${typeof which === 'string' ? which : 'mean'})`;
-}
-
-function comparison(summary: Summary, settings: FitnessSettings, scored: ScoredStatistics): string[] {
-  const slos = activeSlos(settings);
-  const shown = summary.best ?? summary.closest;
-  const { baseline } = summary;
-  return table([
-    {
-      name: '',
-      baseline: 'baseline',
-      best: summary.best === null ? 'closest' : 'best',
-      slo: slos.length === 0 ? '' : 'SLO',
-      spare: slos.length === 0 ? '' : 'to spare',
-    },
-    ...metrics.map((metric) => ({
-      name: metricName(metric, scored),
-      baseline: cell(baseline?.performance[metric.key], metric),
-      best: cell(shown?.performance[metric.key], metric),
-      slo: sloCell(metric, slos),
-      spare: spareCell(metric, shown, slos),
-    })),
-    {
-      name: 'SLOs',
-      baseline: sloVerdict(baseline, settings),
-      best: sloVerdict(shown, settings),
-      slo: '',
-      spare: '',
-    },
-  ]);
-}
 
 const valueCell = (value: ParamValue | undefined): string =>
   typeof value === 'number' ? String(Number(value.toPrecision(6))) : String(value);
@@ -153,10 +59,46 @@ function headline(summary: Summary): string {
       : `Trial ${best.trial_id} is the best configuration within the SLOs${gain}.`;
   }
   if (closest === null) return 'No configuration could be measured; the table says why of each.';
-  const missed = closest.violations.map(
-    ({ slo, limit, measured }) => `${slo} ${measured ?? 'not measured'} against ${limit}`,
-  );
-  return `No configuration is within the SLOs. The closest is trial ${closest.trial_id}: ${missed.join('; ')}.`;
+  const missed = closest.violations.map(violationText);
+  const binds = binding(closest.violations);
+  return [
+    `No configuration is within the SLOs. The closest is trial ${closest.trial_id}: ${missed.join('; ')}.`,
+    ...(binds === undefined || missed.length === 1 ? [] : [`The SLO that binds: ${sloName(binds)}.`]),
+  ].join('\n');
+}
+
+const sloName = ({ slo, statistic }: Violation): string =>
+  statistic === undefined ? slo : `${slo} (${statistic})`;
+
+function violationText(violation: Violation): string {
+  const { measured, limit } = violation;
+  return `${sloName(violation)} ${measured === null ? 'not measured' : Number(measured.toPrecision(4))} against ${limit}`;
+}
+
+/** A share of 1, never rounded to certainty. */
+function percent(share: number): string {
+  if (share > 0.999) return '> 99.9 %';
+  return share < 0.001 ? '< 0.1 %' : `${(100 * share).toFixed(1)} %`;
+}
+
+/** How far the answer holds: what measuring again says. */
+function trustLines({ trust, best }: Summary, { objective = 'throughput' }: FitnessSettings): string[] {
+  if (best === null) return [];
+  if (trust === null) return ['It was measured once: the numbers may be luck (see confirm_runs).'];
+  const { interval, noise, runs, beats_baseline, beats_runner_up, runner_up, demoted } = trust;
+  const unit = { throughput: ' tok/s', goodput: ' req/s within their SLOs', fitness: ' (1/cost)' }[objective];
+  const [low, high] = [interval.low, interval.high].map((value) => Number(value.toPrecision(4)));
+  const chances = [
+    ...(beats_baseline === null ? [] : [`better than the baseline: ${percent(beats_baseline)}`]),
+    ...(beats_runner_up === null
+      ? []
+      : [`than the runner-up, trial ${runner_up}: ${percent(beats_runner_up)}`]),
+  ];
+  return [
+    `Measured again ${runs} times: ${low} to ${high}${unit} when you do the same (95 %; one run scatters by ${(100 * noise).toFixed(1)} %).`,
+    ...(chances.length === 0 ? [] : [`Probability that it is ${chances.join(', ')}.`]),
+    ...(demoted === null ? [] : [`Trial ${demoted} promised more at first and did not hold.`]),
+  ];
 }
 
 function tally({ evaluations: e, utilization }: Summary): string {
@@ -185,6 +127,7 @@ export function answerText(
     ...(summary.best === null && summary.closest === null
       ? []
       : [...comparison(summary, settings, scored), '', ...parameters(summary), '']),
+    ...trustLines(summary, settings),
     ...cautions(summary),
     tally(summary),
     ...(launch === undefined

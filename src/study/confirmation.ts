@@ -1,8 +1,9 @@
 import type { TrialId } from '../base/units.ts';
 import type { FitnessSettings } from '../core/fitness/fitness.ts';
+import { worth } from '../core/fitness/recommend.ts';
 import { distance } from '../core/fitness/slo.ts';
 import type { Suggestion } from '../core/pso/optimizer.ts';
-import { candidates, type Candidate } from '../parallel/candidates.ts';
+import { bestOf, candidates, type Candidate } from '../parallel/candidates.ts';
 import type { TrialRecord } from '../parallel/records.ts';
 
 export interface ConfirmationOptions {
@@ -13,28 +14,14 @@ export interface ConfirmationOptions {
   readonly slos: FitnessSettings;
 }
 
-/** Within the SLOs first, by throughput; then by how far outside. */
-function better(a: Candidate, b: Candidate): number {
-  const outside = distance(a.violations) - distance(b.violations);
-  return outside !== 0 ? outside : (b.performance.generate_speed ?? 0) - (a.performance.generate_speed ?? 0);
-}
+/** As often are others tried in the place of finalists that do not hold. */
+const waves = 3;
 
-/**
- * What is measured again before the answer, so that a lucky measurement does not win: the baseline and the finalists,
- * round by round. Decided by the search's own trials alone: the same before and after an interruption.
- */
-export function confirmations(
-  told: readonly TrialRecord[],
-  { runs, finalists, slos }: ConfirmationOptions,
-): Omit<Suggestion, 'trialId'>[] {
-  const measured = candidates(
-    told.filter(({ confirms }) => confirms === null),
-    slos,
-  );
-  const baseline = measured.filter(({ record }) => record.trial_id === 0);
-  const best = measured.filter(({ record }) => record.trial_id !== 0).sort(better);
-  const again = [...baseline, ...best.slice(0, finalists)];
-  return Array.from({ length: runs }, (_, round) =>
+const isFirst = ({ confirms }: TrialRecord): boolean => confirms === null;
+
+/** Round by round, so that what drifts meets all of them alike. */
+const rounds = (again: readonly Candidate[], runs: number): Omit<Suggestion, 'trialId'>[] =>
+  Array.from({ length: runs }, (_, round) =>
     again.map(({ record }) => ({
       particle: 0,
       generation: round,
@@ -44,6 +31,39 @@ export function confirmations(
       confirms: record.trial_id,
     })),
   ).flat();
+
+/**
+ * What is measured again before the answer, so that a lucky measurement does not win: the baseline and the finalists.
+ * Where none of them holds, the next ones within the SLOs follow. Decided by what was told alone: the same before and
+ * after an interruption, and the beginning of the list never changes.
+ */
+export function confirmations(
+  told: readonly TrialRecord[],
+  { runs, finalists, slos }: ConfirmationOptions,
+): Omit<Suggestion, 'trialId'>[] {
+  const measured = candidates(told.filter(isFirst), slos);
+  const baseline = measured.filter(({ record }) => record.trial_id === 0);
+  /** Within the SLOs first, by the objective; then by how far outside. */
+  const better = (a: Candidate, b: Candidate): number => {
+    const outside = distance(a.violations) - distance(b.violations);
+    return outside !== 0 ? outside : worth(b, slos.objective) - worth(a, slos.objective);
+  };
+  const best = measured.filter(({ record }) => record.trial_id !== 0).sort(better);
+  const asked = rounds([...baseline, ...best.slice(0, finalists)], runs);
+  for (let wave = 1; wave < waves; wave++) {
+    const done = told.filter((record) => !isFirst(record));
+    if (finalists === 0 || done.length < asked.length) break;
+    const holds = bestOf(told, slos);
+    if (holds === undefined || holds.confirmations.length > 0) break;
+    const next = best.slice(wave * finalists, (wave + 1) * finalists);
+    asked.push(
+      ...rounds(
+        next.filter(({ violations }) => violations.length === 0),
+        runs,
+      ),
+    );
+  }
+  return asked;
 }
 
 export const isConfirmation = (suggestion: Suggestion): suggestion is Suggestion & { confirms: TrialId } =>

@@ -8,6 +8,8 @@ import type { FitnessSettings } from '../../src/core/fitness/fitness.ts';
 import type { Suggestion } from '../../src/core/pso/optimizer.ts';
 import { PSOOptimizer } from '../../src/core/pso/pso.ts';
 import { createSearchSpace } from '../../src/core/space/space.ts';
+import { trustOf } from '../../src/report/trust.ts';
+import { confirmations } from '../../src/study/confirmation.ts';
 import { bestOf } from '../../src/parallel/candidates.ts';
 import type { JournalEntry, TrialRecord } from '../../src/parallel/records.ts';
 import { replay } from '../../src/study/replay.ts';
@@ -162,26 +164,65 @@ describe('the confirmation', () => {
     expect(again.map(({ confirms }) => confirms)).toEqual([0, ...best, 0, ...best]);
   });
 
-  test('the mean of all measurements decides: a lucky one does not win', () => {
-    const of = (trial: number, speed: number, params: number, confirms: number | null): TrialRecord => {
-      const record = recordOf({
-        trialId: trialId(trial),
-        params: { x: params, y: 0 },
-      } as unknown as Suggestion);
-      if (record.verdict.kind !== 'scored') throw new Error('not scored');
-      const performance = { ...record.verdict.performance, generate_speed: speed };
-      return {
-        ...record,
-        confirms: confirms === null ? null : trialId(confirms),
-        verdict: { ...record.verdict, performance },
-      };
+  const of = (
+    trial: number,
+    speed: number,
+    params: number,
+    confirms: number | null,
+    ttft = 0.1,
+  ): TrialRecord => {
+    const record = recordOf({
+      trialId: trialId(trial),
+      params: { x: params, y: 0 },
+    } as unknown as Suggestion);
+    if (record.verdict.kind !== 'scored') throw new Error('not scored');
+    const performance = { ...record.verdict.performance, generate_speed: speed, time_to_first_token: ttft };
+    return {
+      ...record,
+      confirms: confirms === null ? null : trialId(confirms),
+      verdict: { ...record.verdict, performance },
     };
-    const lucky = [of(0, 100, 0.1, null), of(1, 130, 0.2, null), of(2, 120, 0.3, null)];
+  };
+  const lucky = [of(0, 100, 0.1, null), of(1, 130, 0.2, null), of(2, 120, 0.3, null)];
+
+  test('decides by itself: what was lucky once does not win', () => {
     expect(bestOf(lucky, slos)?.record.trial_id).toBe(1);
-    const again = [...lucky, of(3, 90, 0.2, 1), of(4, 118, 0.3, 2)];
+    const again = [...lucky, of(3, 90, 0.2, 1), of(4, 118, 0.3, 2), of(5, 117, 0.3, 2), of(6, 60, 0.3, 2)];
     expect(bestOf(again, slos)).toMatchObject({
       record: { trial_id: 2 },
-      performance: { generate_speed: 119 },
+      performance: { generate_speed: 117 },
     });
+  });
+
+  test('what can no longer be served is not recommended, however fast it was', () => {
+    const error = { class: '', message: '', remedy: '', blame: 'params', details: {} } as const;
+    const refuted = { ...of(3, 0, 0.2, 1), verdict: { kind: 'infeasible', error } as const };
+    expect(bestOf([...lucky, refuted, of(4, 110, 0.3, 2)], slos)?.record.trial_id).toBe(2);
+  });
+
+  test('goes on with the next ones where no finalist holds its SLOs', () => {
+    const options = { runs: 1, finalists: 1, slos };
+    const told = [...lucky, of(3, 100, 0.1, 0, 2)];
+    expect(confirmations(told, options).map(({ confirms }) => confirms as number)).toEqual([0, 1]);
+    const missed = [...told, of(4, 130, 0.2, 1, 2)];
+    expect(confirmations(missed, options).map(({ confirms }) => confirms as number)).toEqual([0, 1, 2]);
+    const held = [...told, of(4, 100, 0.2, 1)];
+    expect(confirmations(held, options)).toHaveLength(2);
+  });
+
+  test('says how far the answer can be believed, and who was demoted', () => {
+    const again = [89, 91, 90].map((speed, i) => of(3 + i, speed, 0.1, 0));
+    const first = [101, 99, 100].map((speed, i) => of(6 + i, speed, 0.2, 1));
+    const second = [118, 120, 122].map((speed, i) => of(9 + i, speed, 0.3, 2));
+    const trust = trustOf([...lucky, ...again, ...first, ...second], slos);
+    expect(trust).toMatchObject({ runs: 3, runner_up: 1, demoted: 1 });
+    expect(trust?.noise).toBeCloseTo(0.0126, 3);
+    // 120 · e^(± 2.447 · sd · √(2/3)), 6 degrees of freedom.
+    expect(trust?.interval.low).toBeCloseTo(
+      119.99 * Math.exp(-2.447 * (trust?.noise ?? 0) * Math.sqrt(2 / 3)),
+      1,
+    );
+    expect(trust?.beats_baseline).toBeGreaterThan(0.999);
+    expect(trustOf(lucky, slos)).toBeUndefined();
   });
 });
