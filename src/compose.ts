@@ -22,7 +22,8 @@ import { SpeedTarget } from './parallel/speed-target.ts';
 import type { Summary } from './report/summary.ts';
 import { discard, openRun } from './runs/open-run.ts';
 import type { FileRunStore, RunPaths } from './runs/run-store.ts';
-import { refined } from './refine.ts';
+import { ownFields, refined } from './refine.ts';
+import { Incumbent } from './parallel/incumbent.ts';
 import { replay } from './study/replay.ts';
 import { tune as tuneStudy } from './study/tune.ts';
 import { version } from './base/version.ts';
@@ -52,7 +53,9 @@ export interface StudyOutcome {
 }
 
 function optimizerOf({ space, search, seed, presets, history }: Settings): Optimizer {
-  const common = { space, seed, maxEvaluations: search.maxEvaluations, presets, history };
+  // Where only the load may vary there is one server to start.
+  const maxEvaluations = space.dimensions === 0 ? 1 : search.maxEvaluations;
+  const common = { space, seed, maxEvaluations, presets, history };
   if (search.algorithm === 'random') return new RandomSearch(common);
   const { particles, coefficients, strategy, surrogate, ftol, ftolIter } = search;
   return search.synchronous
@@ -119,7 +122,10 @@ async function search(
     engine.name === 'mindie'
       ? new SpeedTarget(settings.fitness, progress.told, hasFailed(store.entries))
       : undefined;
-  const dispatcher = wireDispatcher({ settings, events, world, pool, store, benchmark, speedTarget });
+  const incumbent = new Incumbent(progress.told);
+  const dispatcher = wireDispatcher({
+    ...{ settings, events, world, pool, store, benchmark, speedTarget, incumbent },
+  });
   for (const record of [...progress.told, ...progress.recovered]) dispatcher.remember(record);
   const evaluations = plannedEvaluations(settings);
   const { confirmation: runs, fitness: slos, twoStage } = settings;
@@ -136,7 +142,10 @@ async function search(
       evaluations,
       confirmation,
       refinement,
-      speedTarget,
+      onTold: (record) => {
+        speedTarget?.told(record);
+        incumbent.told(record);
+      },
       progress,
     },
     signal,
@@ -213,9 +222,7 @@ async function announce(
       slos: settings.fitness,
       groups: members,
       ...(numerics.length === 0 ? {} : { changes_numerics: numerics }),
-      ...(settings === options.settings
-        ? {}
-        : { fields: settings.twoStage?.fields ?? settings.space.fields }),
+      ...(settings === options.settings ? {} : { fields: ownFields(settings) }),
     });
   }
   events.emit({

@@ -68,7 +68,9 @@ export async function connectGroups(
   config: Table,
   options: LibraryOptions & Pick<DispatcherOptions, 'resultCallback'> = {},
 ): Promise<ConnectedGroups> {
-  const settings = resolveSettings(inputOf(config, options.flags), registry);
+  // Whoever brings particles brings their loads as well.
+  const input = inputOf({ load_search: 'fixed', ...config }, options.flags);
+  const settings = resolveSettings(input, registry);
   const events = listening(options.onEvent);
   const world = worldOf(settings);
   const store = forgetfulStore(`library-${process.pid}`);

@@ -2,7 +2,7 @@ import { need } from './base/assert.ts';
 import type { EventSink } from './base/events.ts';
 import { trialId } from './base/units.ts';
 import type { Settings } from './config/settings.ts';
-import { twoStageSpace } from './config/space-settings.ts';
+import { searchedSpace } from './config/space-settings.ts';
 import type { Field } from './core/space/field.ts';
 import { createSearchSpace } from './core/space/space.ts';
 import type { Engine } from './parallel/ports.ts';
@@ -15,6 +15,10 @@ function journaled(entries: readonly JournalEntry[]): readonly Field[] | undefin
   return started?.fields;
 }
 
+/** The fields as the user has them. */
+export const ownFields = ({ twoStage, nestedLoad, space }: Settings): readonly Field[] =>
+  (twoStage ?? nestedLoad ?? space).fields;
+
 /** What the engine's own files on the nodes say about the fields: known once they are connected, and kept. */
 export function refined(
   settings: Settings,
@@ -23,19 +27,21 @@ export function refined(
   entries: readonly JournalEntry[],
   events: EventSink,
 ): Settings {
-  const { space, engineConfig, theory, workload, rules } = settings;
+  const { engineConfig, theory, workload, rules } = settings;
   const group = groups.find((one) => one.connected);
   if (engine.refine === undefined || group === undefined) return settings;
   const before = journaled(entries);
-  const twoStage = settings.twoStage !== undefined;
+  const { twoStage, nestedLoad } = settings;
+  const rule = twoStage !== undefined ? 'two_stage' : nestedLoad !== undefined ? 'slo' : 'fixed';
   const withFields = (fields: readonly Field[]): Settings => ({
     ...settings,
-    space: twoStageSpace(createSearchSpace(fields, rules), rules, twoStage),
-    twoStage: settings.twoStage && { ...settings.twoStage, fields },
+    space: searchedSpace(createSearchSpace(fields, rules), rules, rule),
+    twoStage: twoStage && { ...twoStage, fields },
+    nestedLoad: nestedLoad && { ...nestedLoad, fields },
   });
   if (before !== undefined) return withFields(before);
   const master = need(group.topology(trialId(0)).nodes[0], 'master');
-  const { fields, notes } = engine.refine(engineConfig, settings.twoStage?.fields ?? space.fields, master, {
+  const { fields, notes } = engine.refine(engineConfig, ownFields(settings), master, {
     theory,
     workload,
   });

@@ -3,8 +3,12 @@ import type { EventSink } from './base/events.ts';
 import { createRng } from './base/rng.ts';
 import { fromSeconds, ms } from './base/units.ts';
 import type { Settings } from './config/settings.ts';
-import { createSearchSpace } from './core/space/space.ts';
-import { isRequestRate, isTunableLoad } from './core/tuning/load-fields.ts';
+import { createSearchSpace, paramsKey } from './core/space/space.ts';
+import { ownFields } from './refine.ts';
+import { Incumbent } from './parallel/incumbent.ts';
+import type { FoundLoads } from './parallel/measurement-key.ts';
+import type { Field, ServingParams } from './core/space/field.ts';
+import { isRequestRate, isTunableLoad, withoutLoad } from './core/tuning/load-fields.ts';
 import { hostRuntime } from './remote/host-runtime.ts';
 import { Evaluation } from './parallel/evaluation.ts';
 import type { EvaluationDependencies } from './parallel/measuring.ts';
@@ -96,18 +100,35 @@ async function toolsHere(
   };
 }
 
+function foundLoads(
+  { nestedLoad }: Settings,
+  loads: readonly Field[],
+  rate: Field | undefined,
+): FoundLoads | undefined {
+  if (nestedLoad !== undefined) return { names: loads.map(({ name }) => name), ofPresent: true };
+  return rate && { names: [rate.name], ofPresent: false };
+}
+
 /** Brings particles to the groups of a pool. */
 export function wireDispatcher(
   wiring: Wiring & {
     readonly pool: ServiceGroupPool;
     readonly benchmark: Benchmark;
     readonly speedTarget?: SpeedTarget | undefined;
+    readonly incumbent?: Incumbent;
     readonly resultCallback?: DispatcherOptions['resultCallback'];
   },
 ): ParticleDispatcher {
   const { settings, events, world, store, pool, benchmark, speedTarget, resultCallback } = wiring;
+  const { incumbent = new Incumbent([]) } = wiring;
   const { clock, engine, http } = world;
-  const rate = settings.twoStage?.fields.find((one) => isRequestRate(one) && isTunableLoad(one));
+  const { twoStage, nestedLoad } = settings;
+  const loads = ownFields(settings).filter(isTunableLoad);
+  const rate = twoStage && loads.find(isRequestRate);
+  // While the load is found by measuring, rules about it wait.
+  const whole = createSearchSpace(ownFields(settings), settings.rules);
+  const serverKey = (params: ServingParams): string =>
+    paramsKey(twoStage === undefined && nestedLoad === undefined ? params : withoutLoad(params));
   const { parallel, engineConfig, benchmarkConfig, fitness, seed } = settings;
   const evaluation = new Evaluation({
     ...{ http, engine, engineConfig, benchmark, benchmarkConfig, fitness, clock, events, store, seed },
@@ -116,13 +137,17 @@ export function wireDispatcher(
     speedTarget,
     sampleSize: settings.sampleSize,
     benchmarkPatterns: settings.patterns.benchmark,
-    twoStage: rate && { rate },
+    twoStage: twoStage && rate && { rate, multiplier: twoStage.multiplier },
+    loadSearch: nestedLoad && {
+      fields: loads,
+      probes: nestedLoad.probes,
+      slos: fitness,
+      incumbent,
+      isAllowed: (params) => whole.broken(params) === undefined,
+    },
+    serverKey,
     controller: async (trial) => toolsHere(world, store, trial),
   });
-  // While the load is found by measuring, rules about it wait.
-  const whole = settings.twoStage
-    ? createSearchSpace(settings.twoStage.fields, settings.rules)
-    : settings.space;
   return new ParticleDispatcher({
     ...{ pool, evaluation, clock, events, store, resultCallback },
     retry: {
@@ -133,7 +158,8 @@ export function wireDispatcher(
       jitter: 0.1,
     },
     rng: createRng(seed).fork('retries'),
-    foundRate: rate?.name,
+    found: foundLoads(settings, loads, rate),
+    serverKey,
     broken: ({ origin, params }) => (origin === 'fine-tune' ? whole : settings.space).broken(params),
   });
 }

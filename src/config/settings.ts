@@ -1,16 +1,21 @@
 import { ConfigurationError } from '../base/errors.ts';
 import type { FitnessSettings, Objective } from '../core/fitness/fitness.ts';
-import type { Coefficients } from '../core/pso/step.ts';
-import type { Strategy } from '../core/pso/strategy.ts';
-import { constriction } from '../core/pso/step.ts';
 import { presetNames, type PresetName } from '../core/serving/presets.ts';
 import type { Measured } from '../core/pso/optimizer.ts';
-import type { Field, ServingParams } from '../core/space/field.ts';
+import type { ServingParams } from '../core/space/field.ts';
 import type { SearchSpace, SpaceRules } from '../core/space/space.ts';
 import { type HostGroups } from './host-lists.ts';
 import type { ParallelConfig } from './parallel-config.ts';
 import { parallelOf } from './parallel-settings.ts';
-import { spaceOf, twoStageSpace } from './space-settings.ts';
+import {
+  loadOf,
+  loadRuleOf,
+  searchOf,
+  type NestedLoad,
+  type Search,
+  type TwoStage,
+} from './search-settings.ts';
+import { searchedSpace, spaceOf } from './space-settings.ts';
 import { ignoredKeys, type RuntimeTable, type TopLevel } from './schema.ts';
 import type { ConfigDocument } from './sources.ts';
 import { isTable, type Table } from './toml.ts';
@@ -38,19 +43,6 @@ export interface Flags {
   readonly objective?: Objective | undefined;
 }
 
-export interface Search {
-  readonly algorithm: 'pso' | 'random';
-  readonly particles: number;
-  readonly maxEvaluations: number;
-  readonly synchronous: boolean;
-  /** A model picks among the moves that the swarm proposes. */
-  readonly surrogate: boolean;
-  readonly coefficients: Coefficients;
-  readonly strategy: Strategy;
-  readonly ftol: number;
-  readonly ftolIter: number;
-}
-
 export interface Simulated {
   readonly preset: PresetName;
   /** Sigma of log-normal factors on starts and on what is measured. */
@@ -60,15 +52,6 @@ export interface Simulated {
   readonly outageSeconds: number;
   /** Speeds of the groups in turn. */
   readonly groupSpeeds: readonly number[];
-}
-
-/** As much load as possible first, then at the rate that was reached; then the best are brought to their SLOs. */
-export interface TwoStage {
-  /** The fields as the user has them: during the search the load is fixed. */
-  readonly fields: readonly Field[];
-  readonly maxSteps: number;
-  readonly stepSize: number;
-  readonly sloCoefficient: number;
 }
 
 /** Everything resolved; nothing below the command line reads configuration again. Durations are seconds. */
@@ -92,6 +75,8 @@ export interface Settings {
   readonly fitness: FitnessSettings;
   /** The rules of the original for the load; undefined: it is a part of the search. */
   readonly twoStage: TwoStage | undefined;
+  /** undefined: the load is given, or by the rule of the original. */
+  readonly nestedLoad: NestedLoad | undefined;
   /** What an earlier study measured. */
   readonly history: readonly Measured[];
   readonly confirmation: { readonly runs: number; readonly finalists: number };
@@ -163,27 +148,6 @@ function notesOf(
   ];
 }
 
-function strategyOf({ pso_strategy: given = {} }: TopLevel): Strategy {
-  const known = Object.entries(given).filter(([, schedule]) => schedule !== 'random');
-  return Object.fromEntries(known);
-}
-
-function searchOf(top: TopLevel): Search {
-  const { c1, c2, w } = { ...constriction, ...top.pso_options };
-  const particles = Math.min(top.n_particles, 200);
-  return {
-    algorithm: top.algorithm,
-    particles,
-    maxEvaluations: particles * Math.min(top.iters, 200),
-    synchronous: top.synchronous,
-    surrogate: top.surrogate,
-    coefficients: { c1: c1 ?? constriction.c1, c2: c2 ?? constriction.c2, w: w ?? constriction.w },
-    strategy: strategyOf(top),
-    ftol: top.ftol,
-    ftolIter: top.ftol_iter,
-  };
-}
-
 /** The model that stands for the engine: the one asked for, the emulator's own, or one that fits the groups. */
 function simulatedOf(
   top: TopLevel,
@@ -215,11 +179,6 @@ function fitnessOf(top: TopLevel, flags: Flags): FitnessSettings {
     success_rate_slo: top.success_rate_slo,
     generate_speed_target: top.generate_speed_target,
   };
-}
-
-function twoStageOf(top: TopLevel, { fields }: SearchSpace): TwoStage | undefined {
-  const { max_fine_tune: maxSteps, step_size: stepSize, slo_coefficient: sloCoefficient } = top;
-  return top.two_stage ? { fields, maxSteps: Math.min(maxSteps, 200), stepSize, sloCoefficient } : undefined;
 }
 
 const theoryOf = (top: TopLevel): Settings['theory'] =>
@@ -254,13 +213,14 @@ export function resolveSettings(input: SettingsInput, registry: Registry): Setti
     { tool: benchmark, config: benchmarkConfig },
   ];
   const { space, rules } = spaceOf(tools, document, top, parallel.shape);
+  const loadRule = loadRuleOf(top, space);
   const output = flags.output ?? top.output;
   return Object.freeze({
     engine: engine.name,
     engineConfig,
     benchmark: benchmark.name,
     benchmarkConfig,
-    space: twoStageSpace(space, rules, top.two_stage),
+    space: searchedSpace(space, rules, loadRule),
     rules,
     theory: theoryOf(top),
     workload: benchmark.workloadOf?.(benchmarkConfig),
@@ -269,7 +229,7 @@ export function resolveSettings(input: SettingsInput, registry: Registry): Setti
     patterns: userPatterns(top.health_check),
     search: searchOf(top),
     fitness: fitnessOf(top, flags),
-    twoStage: twoStageOf(top, space),
+    ...loadOf(top, space, loadRule),
     history: input.history ?? [],
     confirmation: { runs: top.confirm_runs, finalists: top.data_storage.pso_top_k },
     parallel,

@@ -2,7 +2,7 @@ import { ConfigurationError, ModelEvalStateError } from '../base/errors.ts';
 import { parseExpression } from '../core/space/expression.ts';
 import { derivedDtypes, type Field } from '../core/space/field.ts';
 import { createSearchSpace, type SearchSpace, type SpaceRules } from '../core/space/space.ts';
-import { fieldsInTwoStages, isTunableLoad } from '../core/tuning/load-fields.ts';
+import { fieldsInTwoStages, fieldsWithoutLoad, isTunableLoad } from '../core/tuning/load-fields.ts';
 import type { GroupShape } from './parallel-config.ts';
 import { InvalidConfiguration, type ConfigProblem } from './problems.ts';
 import type { TopLevel } from './schema.ts';
@@ -88,17 +88,26 @@ function problemOf(field: Field): string | undefined {
   }
 }
 
-/** While the swarm searches by the two-stage rule the load has no coordinate; the present configuration is run as it is. */
-export function twoStageSpace(space: SearchSpace, rules: SpaceRules, twoStage: boolean): SearchSpace {
-  if (!twoStage) return space;
+/** How the load of a configuration is chosen: by a search on its running service, by the original's rule, or as given. */
+export type LoadRule = 'slo' | 'two_stage' | 'fixed';
+
+/**
+ * What the swarm moves in. Where the load is found by measuring it has no coordinate; the present configuration stays as
+ * it is.
+ */
+export function searchedSpace(space: SearchSpace, rules: SpaceRules, rule: LoadRule): SearchSpace {
+  if (rule === 'fixed') return space;
   const loads = space.fields.filter(isTunableLoad).map(({ name }) => name.toLowerCase());
-  // A rule about the load is for when the load is chosen again.
+  // A rule about the load is for when the load is chosen.
   const constraints = (rules.constraints ?? []).filter(
     ({ expr }) => !parseExpression(expr).names.some((name) => loads.includes(name.toLowerCase())),
   );
-  const inside = fieldsInTwoStages(space.fields).map((field) => ({
-    ...field,
-    value: field.value ?? field.constant ?? field.max,
-  }));
+  const inside =
+    rule === 'slo'
+      ? fieldsWithoutLoad(space.fields)
+      : fieldsInTwoStages(space.fields).map((field) => ({
+          ...field,
+          value: field.value ?? field.constant ?? field.max,
+        }));
   return { ...createSearchSpace(inside, { ...rules, constraints }), current: space.current };
 }

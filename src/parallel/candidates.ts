@@ -5,6 +5,18 @@ import { violations, type Violation } from '../core/fitness/slo.ts';
 import { paramsKey } from '../core/space/space.ts';
 import { isScored, type ScoredRecord, type TrialRecord } from './records.ts';
 
+/** The present configuration at its own load is a measurement beside the one at the load that was found for it. */
+function measurementsOf(record: TrialRecord): TrialRecord[] {
+  const { as_is } = record;
+  if (as_is === undefined || as_is === null) return [record];
+  const present: TrialRecord = { ...record, params: as_is.params, verdict: as_is.verdict };
+  return paramsKey(as_is.params) === paramsKey(record.params) ? [present] : [present, record];
+}
+
+/** What runs today, at the load of today. */
+export const isPresent = ({ trial_id, params, as_is }: TrialRecord): boolean =>
+  trial_id === 0 && as_is !== null && (as_is === undefined || paramsKey(as_is.params) === paramsKey(params));
+
 /** A configuration by what counts of its measurements: those that confirm it, where there are any. */
 export interface Candidate {
   /** The measurement that came first. */
@@ -82,7 +94,7 @@ function candidateOf(
 export function candidates(records: readonly TrialRecord[], slos: FitnessSettings): Candidate[] {
   const byConfiguration = new Map<string, [ScoredRecord, ...ScoredRecord[]]>();
   const refuted = new Map<string, number>();
-  for (const record of records) {
+  for (const record of records.flatMap(measurementsOf)) {
     if (record.reused_from !== null) continue;
     const key = paramsKey(record.params);
     const known = byConfiguration.get(key);

@@ -7,23 +7,44 @@ import type { Suggestion } from '../core/pso/optimizer.ts';
 import { readBack } from './read-back.ts';
 import type { Effects } from './records.ts';
 import type { RunningService } from './running-service.ts';
+import { isOfLoad, type LoadTrial } from './load-trial.ts';
 import { Measuring, type EvaluationDependencies, type Measurement } from './measuring.ts';
+import type { KeptService } from './kept-service.ts';
 import type { ServiceGroup } from './service-group.ts';
 
 /** What one attempt cost and gave. */
 export interface Attempt {
+  /** Of all starts that it took. */
   readonly start: Ms;
   readonly benchmark: Ms;
+  /** It used a service that ran already. */
+  readonly warm: boolean;
   readonly outcome: { readonly measured: Measurement } | { readonly error: ModelEvalStateError };
   /** The service could not be stopped: the group needs a repair whatever was measured. */
   readonly stopError: ModelEvalStateError | undefined;
+}
+
+/** One trial on one group. */
+interface Job {
+  readonly group: ServiceGroup;
+  readonly suggestion: Suggestion;
+  readonly attempt: number;
+  readonly signal: AbortSignal;
+}
+
+/** What has become of an attempt so far. */
+interface Progress {
+  starting: number;
+  warm: boolean;
+  /** What runs for it now. */
+  kept: KeptService | undefined;
 }
 
 function withEffects(measured: Measurement, effects: Effects | undefined): Measurement {
   return effects === undefined ? measured : { ...measured, verdict: { ...measured.verdict, effects } };
 }
 
-/** Measures one configuration on one group: start, benchmark, stop. */
+/** Measures one configuration on one group: start, benchmark. Its service is kept until another one is needed there. */
 export class Evaluation {
   readonly #deps: EvaluationDependencies;
   readonly #measuring: Measuring;
@@ -41,34 +62,79 @@ export class Evaluation {
     attempt: number,
     signal: AbortSignal,
   ): Promise<Attempt> {
-    const { clock } = this.#deps;
+    const { clock, serverKey } = this.#deps;
     const began = clock.now();
-    let healthy: Ms | undefined;
+    const progress: Progress = { starting: 0, warm: false, kept: undefined };
     let outcome: Attempt['outcome'];
-    let service: RunningService | undefined;
     try {
-      service = await this.#start(group, suggestion, signal);
-      const effects = await this.#readBack(group, suggestion, signal);
-      healthy = clock.now();
-      this.#phase(group, suggestion, 'benchmark');
-      const measured = await this.#measuring.run({ group, service, suggestion, attempt, signal });
-      outcome = { measured: withEffects(measured, effects) };
+      outcome = { measured: await this.#measure({ group, suggestion, attempt, signal }, progress) };
     } catch (error) {
       // Whoever waits for the present configuration would hold the group that its retry needs.
       if (suggestion.origin === 'current') this.#deps.speedTarget?.giveUp();
       outcome = { error: asOptimizerError(error) };
     }
-    const ended = clock.now();
-    const stopError = service === undefined ? undefined : await this.#stop(group, service, suggestion);
+    const total = clock.now() - began;
+    const { kept, warm } = progress;
+    let stopError: ModelEvalStateError | undefined;
+    if (kept !== undefined && 'measured' in outcome && !signal.aborted && !kept.service.failed.aborted) {
+      await this.#deps.store.keep(suggestion.trialId, 'service.log', kept.service.tail());
+      group.keep({ ...kept, key: serverKey(suggestion.params) });
+    } else if (kept !== undefined) stopError = await this.#stop(group, kept);
     signal.throwIfAborted();
     // Out of reach, a machine looks like a service that died of its configuration.
     if ('error' in outcome && stopError instanceof CommunicationError) outcome = { error: stopError };
     return {
-      start: ms((healthy ?? ended) - began),
-      benchmark: ms(ended - (healthy ?? ended)),
-      outcome,
-      stopError,
+      ...{ warm, outcome, stopError },
+      start: ms(progress.starting),
+      benchmark: ms(total - progress.starting),
     };
+  }
+
+  /** At the loads that the search asks for; a load that ends the service costs another start, once. */
+  async #measure(job: Job, progress: Progress): Promise<Measurement> {
+    const { group, suggestion } = job;
+    const loads = this.#measuring.loadsOf(suggestion);
+    for (let restarts = 0; ; restarts++) {
+      const kept = await this.#ready(job, progress);
+      this.#phase(group, suggestion, 'benchmark');
+      try {
+        const measured = await this.#measuring.run({ ...job, service: kept.service, loads });
+        return withEffects(measured, kept.effects);
+      } catch (error) {
+        if (restarts > 0 || !goesOn(error, loads)) throw error;
+        progress.kept = undefined;
+        const stopError = await this.#stop(group, kept);
+        if (stopError !== undefined) throw stopError;
+      }
+    }
+  }
+
+  /** The service of the configuration: the one that runs there already, or a new one in its place. */
+  async #ready(job: Job, progress: Progress): Promise<KeptService> {
+    const { clock, serverKey } = this.#deps;
+    const { group, suggestion, signal } = job;
+    const began = clock.now();
+    try {
+      const before = group.take();
+      if (before !== undefined) {
+        progress.kept = before;
+        if (before.key === serverKey(suggestion.params) && (await stillServes(before, signal))) {
+          progress.warm = true;
+          return before;
+        }
+        progress.kept = undefined;
+        const stopError = await this.#stop(group, before);
+        if (stopError !== undefined) throw stopError;
+      }
+      const service = await this.#start(group, suggestion, signal);
+      const kept: KeptService = { service, key: '', trialId: suggestion.trialId, effects: undefined };
+      progress.kept = kept;
+      const effects = await this.#readBack(group, suggestion, signal);
+      progress.kept = { ...kept, effects };
+      return progress.kept;
+    } finally {
+      progress.starting += clock.now() - began;
+    }
   }
 
   async #start(group: ServiceGroup, suggestion: Suggestion, signal: AbortSignal): Promise<RunningService> {
@@ -96,10 +162,9 @@ export class Evaluation {
 
   async #stop(
     group: ServiceGroup,
-    service: RunningService,
-    suggestion: Suggestion,
+    { service, trialId }: KeptService,
   ): Promise<ModelEvalStateError | undefined> {
-    this.#phase(group, suggestion, 'stop');
+    this.#phase(group, { trialId }, 'stop');
     const tail = service.tail();
     try {
       await service[Symbol.asyncDispose]();
@@ -107,11 +172,26 @@ export class Evaluation {
     } catch (error) {
       return asOptimizerError(error);
     } finally {
-      await this.#deps.store.keep(suggestion.trialId, 'service.log', tail);
+      await this.#deps.store.keep(trialId, 'service.log', tail);
     }
   }
 
-  #phase(group: ServiceGroup, { trialId }: Suggestion, phase: TrialPhase): void {
+  #phase(group: ServiceGroup, { trialId }: Pick<Suggestion, 'trialId'>, phase: TrialPhase): void {
     this.#deps.events.emit({ type: 'trial.phase', trialId, groupId: group.id, phase });
+  }
+}
+
+/** Whether a smaller load is worth another start. */
+const goesOn = (error: unknown, loads: LoadTrial | undefined): boolean =>
+  loads !== undefined && isOfLoad(error) && loads.next() !== undefined;
+
+async function stillServes({ service }: KeptService, signal: AbortSignal): Promise<boolean> {
+  if (service.failed.aborted) return false;
+  try {
+    await service.stillAnswers(signal);
+    return true;
+  } catch {
+    signal.throwIfAborted();
+    return false;
   }
 }

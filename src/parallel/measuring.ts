@@ -20,7 +20,8 @@ import type {
   RunStore,
   ToolHost,
 } from './ports.ts';
-import type { Verdict } from './records.ts';
+import { isOfLoad, LoadTrial, type LoadSearchSettings } from './load-trial.ts';
+import type { LoadPoint, ScoredRecord, Verdict } from './records.ts';
 import type { SpeedTarget } from './speed-target.ts';
 import type { RunningService } from './running-service.ts';
 import type { ServiceGroup } from './service-group.ts';
@@ -49,7 +50,11 @@ export interface EvaluationDependencies {
   /** Where the throughput to aim at follows from the present configuration. */
   readonly speedTarget: SpeedTarget | undefined;
   /** Search with as much load as possible first, then at a rate that was seen to be possible. */
-  readonly twoStage: { readonly rate: Field } | undefined;
+  readonly twoStage: { readonly rate: Field; readonly multiplier: number } | undefined;
+  /** The load of every configuration is searched on its running service; undefined: it is given. */
+  readonly loadSearch: LoadSearchSettings | undefined;
+  /** Equal for configurations that one running service can be measured with. */
+  readonly serverKey: (params: ServingParams) => string;
   /** What the user knows of the words of the load tool. */
   readonly benchmarkPatterns: readonly LogPattern[];
   /** How often the benchmark is repeated on the same service when the load tool itself fails. */
@@ -61,6 +66,10 @@ export interface Measurement {
   readonly numPrompts: number;
   /** Where measuring chose a load of its own. */
   readonly params?: ServingParams;
+  /** All loads that were tried for it. */
+  readonly curve?: readonly LoadPoint[];
+  /** Of the present configuration, at its own load; null where that could not be measured. */
+  readonly asIs?: Pick<ScoredRecord, 'params' | 'verdict'> | null;
 }
 
 /** A dying service looks like a failing benchmark at first: its own word has this long to arrive. */
@@ -72,6 +81,8 @@ interface Job {
   readonly suggestion: Suggestion;
   readonly attempt: number;
   readonly signal: AbortSignal;
+  /** The loads to try; undefined: that of the suggestion. */
+  readonly loads?: LoadTrial | undefined;
 }
 
 /** Loads a running service and scores what comes of it. */
@@ -82,11 +93,41 @@ export class Measuring {
     this.#deps = dependencies;
   }
 
+  /** The loads that a suggestion is to be measured at; undefined: its own. */
+  loadsOf(suggestion: Suggestion): LoadTrial | undefined {
+    const { loadSearch } = this.#deps;
+    const isSearched = isSearch(suggestion) || suggestion.origin === 'current';
+    return loadSearch && isSearched ? new LoadTrial(suggestion, loadSearch) : undefined;
+  }
+
+  /** @throws whose fault it is that nothing was measured, or that the service is gone before all loads were tried */
+  async run(job: Job): Promise<Measurement> {
+    const { loads, suggestion, attempt, signal } = job;
+    if (loads === undefined) return this.#repeated({ ...job, attempt: attempt * 100 });
+    for (let params = loads.next(), probe = 0; params !== undefined; params = loads.next(), probe++) {
+      try {
+        const measured = await this.#repeated({
+          ...job,
+          suggestion: { ...suggestion, params },
+          attempt: (attempt * 100 + probe) * 100,
+        });
+        loads.measured(params, measured);
+      } catch (error) {
+        signal.throwIfAborted();
+        if (!isOfLoad(error)) throw error;
+        loads.failed(params, error);
+        await job.service.stillAnswers(signal);
+      }
+    }
+    return loads.result();
+  }
+
   /** Again on the same service where the load tool itself failed. @throws whose fault it is that nothing was measured */
-  async run({ group, service, suggestion, attempt, signal }: Job): Promise<Measurement> {
+  async #repeated(job: Job): Promise<Measurement> {
+    const { service, signal } = job;
     for (let repeat = 0; ; repeat++) {
       try {
-        return await this.#stages({ group, service, suggestion, attempt: attempt * 100 + repeat, signal });
+        return await this.#stages({ ...job, attempt: job.attempt + repeat });
       } catch (error) {
         signal.throwIfAborted();
         await this.#preferLastWord(service, signal);
@@ -100,8 +141,8 @@ export class Measuring {
   /** One benchmark, or two on the same service: the second at a rate that the first one got through. */
   async #stages(job: Job): Promise<Measurement> {
     const { suggestion } = job;
-    const rate = this.#deps.twoStage?.rate;
-    if (rate === undefined || !isSearch(suggestion)) {
+    const { rate, multiplier } = this.#deps.twoStage ?? {};
+    if (rate === undefined || multiplier === undefined || !isSearch(suggestion)) {
       return this.#measure(job);
     }
     const unlimited = { ...suggestion.params, [rate.name]: Infinity };
@@ -109,10 +150,10 @@ export class Measuring {
     const { throughput } = first.verdict.performance;
     if (throughput === null) {
       throw new FitnessCalculationError('the benchmark reported no throughput', undefined, {
-        remedy: 'Switch two_stage off, or use a benchmark that measures requests/s.',
+        remedy: 'Choose another load_search, or use a benchmark that measures requests/s.',
       });
     }
-    const params = { ...suggestion.params, [rate.name]: secondStageRate(rate, throughput) };
+    const params = { ...suggestion.params, [rate.name]: secondStageRate(rate, throughput, multiplier) };
     const second = await this.#measure({
       ...job,
       suggestion: { ...suggestion, params },
@@ -130,9 +171,9 @@ export class Measuring {
     if (service.failed.aborted) throw service.failed.reason;
   }
 
-  async #measure({ group, service, suggestion, attempt, signal }: Job): Promise<Measurement> {
+  async #measure({ group, service, suggestion, attempt, signal, loads }: Job): Promise<Measurement> {
     const { benchmark, benchmarkConfig, clock, events, store, seed, evaluationTimeout: timeout } = this.#deps;
-    const { trialId, params, origin } = suggestion;
+    const { trialId, params } = suggestion;
     const { sampleSize } = this.#deps;
     const expired = (): Error =>
       new IPCTimeoutError('benchmark', toSeconds(timeout), {
@@ -157,19 +198,19 @@ export class Measuring {
       throw blamedByWords(error, this.#deps.benchmarkPatterns);
     }
     for (const output of result.raw) await context.keep(output);
-    return await this.#score(result, origin, signal);
+    return await this.#score(result, suggestion, loads?.asIs, signal);
   }
 
   async #score(
     result: BenchmarkResult,
-    origin: Suggestion['origin'],
+    { origin }: Suggestion,
+    asIs: Measurement | undefined,
     signal: AbortSignal,
   ): Promise<Measurement> {
     const { speedTarget } = this.#deps;
+    const present = asIs?.verdict.performance ?? result.performance;
     const own =
-      origin === 'current'
-        ? speedTarget?.of(result.performance.generate_speed)
-        : speedTarget?.settings(signal);
+      origin === 'current' ? speedTarget?.of(present.generate_speed) : speedTarget?.settings(signal);
     const settings = (await own) ?? this.#deps.fitness;
     const { performance, percentiles, goodput, flags, numPrompts } = result;
     const judged: Judged = { ...performance, percentiles, goodput };

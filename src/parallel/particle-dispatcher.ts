@@ -11,12 +11,11 @@ import { retryDelay, shouldRetry, type RetryPolicy } from '../core/resilience/re
 import type { ServingParams } from '../core/space/field.ts';
 import { errorRecord } from './error-record.ts';
 import type { Attempt, Evaluation } from './evaluation.ts';
-import { paramsKey } from '../core/space/space.ts';
-import { measurementKey } from './measurement-key.ts';
+import { KnownMeasurements } from './known-measurements.ts';
+import type { FoundLoads } from './measurement-key.ts';
 import type { RunStore } from './ports.ts';
 import type { FailedAttempt, TrialRecord, Verdict } from './records.ts';
-import { effectiveParams } from './read-back.ts';
-import { notMeasured, originOf, refused, reused, type Settled } from './settled.ts';
+import { measuredOf, notMeasured, originOf, refused, reused, type Settled } from './settled.ts';
 import { Tally, type DispatcherSummary } from './tally.ts';
 import type { ServiceGroupPool } from './service-group-pool.ts';
 
@@ -28,8 +27,10 @@ export interface DispatcherOptions {
   readonly events: EventSink;
   readonly store: RunStore;
   readonly rng: Rng;
-  /** The field whose value measuring finds while the swarm searches. */
-  readonly foundRate: string | undefined;
+  /** The loads that measuring finds while the swarm searches. */
+  readonly found: FoundLoads | undefined;
+  /** Equal for configurations that one running service can be measured with. */
+  readonly serverKey: (params: ServingParams) => string;
   /** The rule that a configuration breaks. */
   readonly broken: (suggestion: Suggestion) => string | undefined;
   /** Hears of every record of `evaluateParticles`. */
@@ -52,15 +53,14 @@ interface Trial {
 export class ParticleDispatcher {
   readonly #options: DispatcherOptions;
   readonly #limit: LimitFunction;
-  readonly #measured = new Map<string, Promise<TrialRecord>>();
-  /** Where each configuration has been measured. */
-  readonly #groups = new Map<string, Set<GroupId>>();
+  readonly #known: KnownMeasurements;
   readonly #scoredOn = new Map<GroupId, number>();
   readonly #tally = new Tally();
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
     this.#limit = pLimit(options.pool.size);
+    this.#known = new KnownMeasurements(options.found);
   }
 
   /** Whether a group is waiting for work. Trials that wait for their retry do not count. */
@@ -68,21 +68,15 @@ export class ParticleDispatcher {
     return this.#limit.activeCount + this.#limit.pendingCount < this.#options.pool.usable;
   }
 
-  /** A measurement of an earlier session counts for equal configurations of this one. */
-  remember(record: TrialRecord): void {
-    if (record.group_id !== null) this.#noteGroup(record.params, record.group_id);
-    const own = record.reused_from === null && record.confirms === null;
-    if (!own || record.verdict.kind === 'failed') return;
-    this.#measured.set(measurementKey(record, this.#options.foundRate), Promise.resolve(record));
-    this.#rememberEffective(record);
+  /** Whether a service for this configuration waits on a group. */
+  isWarm(params: ServingParams): boolean {
+    const key = this.#options.serverKey(params);
+    return this.#options.pool.idle().some((group) => group.runs(key));
   }
 
-  /** Where the service adjusted what it was asked for, asking for that is the same configuration. */
-  #rememberEffective(record: TrialRecord): void {
-    if (record.verdict.kind !== 'scored') return;
-    const params = effectiveParams(record.params, record.verdict.effects);
-    const key = measurementKey({ ...record, params }, this.#options.foundRate);
-    if (!this.#measured.has(key)) this.#measured.set(key, Promise.resolve(record));
+  /** A measurement of an earlier session counts for equal configurations of this one. */
+  remember(record: TrialRecord): void {
+    this.#known.remember(record);
   }
 
   /**
@@ -132,12 +126,12 @@ export class ParticleDispatcher {
       failed: [],
       nodeFailures: [],
       // Measured again, then elsewhere: what only one group can do does not hold.
-      avoid: new Set(suggestion.confirms === undefined ? [] : this.#groupsOf(suggestion.params)),
+      avoid: new Set(suggestion.confirms === undefined ? [] : this.#known.groupsOf(suggestion.params)),
     };
     if (suggestion.confirms !== undefined) return this.#untilVerdict(trial, told, signal);
-    const key = measurementKey({ ...suggestion, trial_id: suggestion.trialId }, this.#options.foundRate);
+    const key = this.#known.key({ ...suggestion, trial_id: suggestion.trialId });
     // Without an await where there is nothing to wait for: the place must be taken before anybody asks again.
-    const known = this.#measured.get(key);
+    const known = this.#known.get(key);
     const earlier = known && (await known.catch(() => undefined));
     if (earlier !== undefined && earlier.verdict.kind !== 'failed') {
       const record = this.#record(trial, reused(earlier));
@@ -152,9 +146,9 @@ export class ParticleDispatcher {
       return record;
     }
     const work = this.#untilVerdict(trial, told, signal);
-    this.#measured.set(key, work);
+    this.#known.set(key, work);
     const record = await work;
-    this.#rememberEffective(record);
+    this.#known.rememberEffective(record);
     return record;
   }
 
@@ -168,7 +162,7 @@ export class ParticleDispatcher {
         const settled = await this.#attempt(trial, attempt, signal);
         if (settled === undefined) return undefined;
         const record = this.#record(trial, settled);
-        if (record.group_id !== null) this.#noteGroup(record.params, record.group_id);
+        if (record.group_id !== null) this.#known.noteGroup(record.params, record.group_id);
         await told(record);
         return record;
       });
@@ -193,7 +187,7 @@ export class ParticleDispatcher {
     const { pool, evaluation, store, events, clock } = this.#options;
     const { suggestion } = trial;
     const { trialId, params } = suggestion;
-    using lease = await pool.lease(trial.avoid, signal);
+    using lease = await pool.lease(trial.avoid, this.#options.serverKey(params), signal);
     const { group } = lease;
     events.emit({ type: 'trial.started', trialId, groupId: group.id, params });
     const started = store.append({
@@ -211,21 +205,22 @@ export class ParticleDispatcher {
       throw error;
     }
     const { outcome, stopError } = attempt;
-    const start_s = toSeconds(attempt.start);
-    const benchmark_s = toSeconds(attempt.benchmark);
+    const costs = {
+      start_s: toSeconds(attempt.start),
+      benchmark_s: toSeconds(attempt.benchmark),
+      ...(attempt.warm ? { warm: true as const } : {}),
+    };
     if ('measured' in outcome) {
       this.#scoredOn.set(group.id, this.#scored(group.id) + 1);
       pool.report(group.id, stopError ?? 'works');
-      const { verdict, numPrompts: num_prompts, params: measured = params } = outcome.measured;
-      const cost = { start_s, benchmark_s, num_prompts, reused_from: null };
-      return { verdict, params: measured, group_id: group.id, ...cost };
+      return { ...measuredOf(outcome.measured, params), ...costs, group_id: group.id };
     }
     const { error } = outcome;
     pool.report(group.id, error.blame === 'node' ? error : (stopError ?? 'neutral'));
     if (error.blame === 'operator' || error.blame === 'program') throw error;
     if (error.blame === 'params' || error.blame === 'load') {
       const verdict: Verdict = { kind: 'infeasible', error: errorRecord(error) };
-      return { ...notMeasured, verdict, group_id: group.id, start_s, benchmark_s };
+      return { ...notMeasured, ...costs, verdict, group_id: group.id };
     }
     await this.#noteFailure(trial, group.id, error, ms(attempt.start + attempt.benchmark));
     return this.#giveUp(trial, number, error, group.id);
@@ -259,14 +254,6 @@ export class ParticleDispatcher {
     if (shouldRetry(attempt, this.#options.retry)) return undefined;
     const message = `All ${attempt + 1} attempts failed: ${record.message}`;
     return { ...notMeasured, verdict: { kind: 'failed', error: { ...record, message } }, group_id: groupId };
-  }
-
-  #groupsOf(params: ServingParams): Set<GroupId> {
-    return this.#groups.get(paramsKey(params)) ?? new Set();
-  }
-
-  #noteGroup(params: ServingParams, group: GroupId): void {
-    this.#groups.set(paramsKey(params), this.#groupsOf(params).add(group));
   }
 
   #scored(group: GroupId): number {

@@ -40,6 +40,8 @@ export type Verdict =
       readonly goodput?: number;
       readonly violations: readonly Violation[];
       readonly flags: readonly string[];
+      /** Ended before its end, when nothing could save it: the numbers bound what it would have been. */
+      readonly censored?: true;
       /** What the service did with each parameter; absent where its engine does not tell. */
       readonly effects?: Effects;
     }
@@ -52,6 +54,16 @@ export type Verdict =
 export interface FailedAttempt {
   readonly group_id: GroupId;
   readonly error: ErrorRecord;
+}
+
+/** One load of a configuration. */
+export interface LoadPoint {
+  readonly load: ServingParams;
+  /** null where the configuration could not serve it. */
+  readonly performance: PerformanceIndex | null;
+  readonly fitness: number | null;
+  readonly feasible: boolean;
+  readonly error: string | null;
 }
 
 /** One trial, told. Durations are seconds. */
@@ -67,6 +79,12 @@ export interface TrialRecord {
   readonly confirms: TrialId | null;
   /** The trial whose load this one brings to its SLOs; absent for others. */
   readonly refines?: TrialId;
+  /** The loads that it was measured at, on one service; absent where its load was given. */
+  readonly curve?: readonly LoadPoint[];
+  /** Of the present configuration: what it does at its own load; null where that cannot be measured. */
+  readonly as_is?: Pick<ScoredRecord, 'params' | 'verdict'> | null;
+  /** It found its service running. */
+  readonly warm?: true;
   readonly started_at: string;
   readonly finished_at: string;
   readonly start_s: number;

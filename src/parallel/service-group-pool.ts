@@ -134,14 +134,15 @@ export class ServiceGroupPool implements AsyncDisposable {
   }
 
   /**
-   * The first free group whose circuit admits it, if possible none of `avoid`.
+   * The first free group whose circuit admits it, if possible none of `avoid`, and of those the one whose service runs
+   * already.
    * @throws when every group is down for longer than the recovery time
    */
-  async lease(avoid: ReadonlySet<GroupId>, signal: AbortSignal): Promise<GroupLease> {
+  async lease(avoid: ReadonlySet<GroupId>, serverKey: string, signal: AbortSignal): Promise<GroupLease> {
     let allDownSince: Ms | undefined;
     for (;;) {
       signal.throwIfAborted();
-      const member = this.#choose(avoid);
+      const member = this.#choose(avoid, serverKey);
       if (member !== undefined) return this.#take(member);
       const { clock, recoveryTimeout } = this.#options;
       allDownSince = this.usable > 0 ? undefined : (allDownSince ?? clock.now());
@@ -184,7 +185,7 @@ export class ServiceGroupPool implements AsyncDisposable {
     await Promise.all(this.#members.map(async ({ group }) => group[Symbol.asyncDispose]()));
   }
 
-  #choose(avoid: ReadonlySet<GroupId>): Member | undefined {
+  #choose(avoid: ReadonlySet<GroupId>, serverKey: string): Member | undefined {
     // A connection that broke while nobody used it is known at once: no particle finds out.
     for (const { group, busy, down } of this.#members) {
       const { lost } = group;
@@ -194,7 +195,8 @@ export class ServiceGroupPool implements AsyncDisposable {
     const others = open.filter(({ group }) => !avoid.has(group.id));
     // A group that failed this trial gets it again only when there is no other one to wait for.
     const candidates = others.length > 0 ? others : open;
-    return candidates.filter(({ busy }) => !busy).sort((a, b) => a.freeSince - b.freeSince)[0];
+    const free = candidates.filter(({ busy }) => !busy).sort((a, b) => a.freeSince - b.freeSince);
+    return free.find(({ group }) => group.runs(serverKey)) ?? free[0];
   }
 
   #take(member: Member): GroupLease {

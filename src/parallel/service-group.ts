@@ -1,11 +1,5 @@
 import { need } from '../base/assert.ts';
-import {
-  abortable,
-  childController,
-  deadline,
-  settleAll,
-  type ChildController,
-} from '../base/cancellation.ts';
+import { childController, deadline, settleAll } from '../base/cancellation.ts';
 import {
   asOptimizerError,
   CommunicationError,
@@ -15,8 +9,9 @@ import {
 } from '../base/errors.ts';
 import { fromSeconds, groupId, ms, type GroupId, type Ms, type TrialId } from '../base/units.ts';
 import type { ServiceGroupConfig } from '../config/parallel-config.ts';
-import type { GroupTopology, LaunchPlan, RemoteProcess, ToolHost } from './ports.ts';
-import { watch, watchLogs, type RunningService, type WatchedProcess } from './running-service.ts';
+import { released, type KeptService } from './kept-service.ts';
+import type { GroupTopology, LaunchPlan, ToolHost } from './ports.ts';
+import { handleOf, watch, watchLogs, type RunningService, type WatchedProcess } from './running-service.ts';
 import type { GroupDependencies, StartContext } from './group-dependencies.ts';
 import { ServiceErrors, type Experience } from './service-errors.ts';
 import { commandTimeout, OwnedProcesses } from './owned-processes.ts';
@@ -37,6 +32,7 @@ export class ServiceGroup implements AsyncDisposable {
   #nodes: Node[] = [];
   /** The nodes as they were connected last: plans are made of this also when the connections are closed. */
   #known: readonly KnownNode[] = [];
+  #kept: KeptService | undefined;
   #starts = 0;
   #proven = false;
 
@@ -62,11 +58,14 @@ export class ServiceGroup implements AsyncDisposable {
    * @throws CommunicationError, ConfigurationError; a group that fails here has no executors and runs nothing
    */
   async connect(signal: AbortSignal, options: { readonly retry: boolean }): Promise<void> {
+    // Taking over ends whatever ran here.
+    const idle = this.take();
     const kept = this.#nodes;
     this.#nodes = [];
     let nodes = await connectNodes(this.config.nodes, kept, this.#deps, { ...options, signal });
     try {
       await this.#owned.takeOver(nodes, signal);
+      await released(idle);
       await this.#memory.look(nodes, signal);
       nodes = await this.#owned.inspect(nodes, this.config, signal);
     } catch (error) {
@@ -92,6 +91,23 @@ export class ServiceGroup implements AsyncDisposable {
     await settleAll(
       this.#nodes.map(async ({ executor }) => executor.run({ argv: ['true'] }, { signal, timeout })),
     );
+  }
+
+  /** Leaves a service running for the next trial. */
+  keep(service: KeptService): void {
+    this.#kept = service;
+  }
+
+  /** What was left running, which is the caller's from now on. */
+  take(): KeptService | undefined {
+    const kept = this.#kept;
+    this.#kept = undefined;
+    return kept;
+  }
+
+  /** Whether a service of that key waits here. */
+  runs(key: string): boolean {
+    return this.#kept?.key === key && !this.#kept.service.failed.aborted;
   }
 
   topology(trialId: TrialId): GroupTopology {
@@ -123,6 +139,13 @@ export class ServiceGroup implements AsyncDisposable {
 
   /** Ends what this run has on the group's nodes, as far as they can be reached, and closes the connections. */
   async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      await this.take()?.service[Symbol.asyncDispose]();
+    } catch (error) {
+      this.#deps.note(
+        `group ${this.id}: ${asOptimizerError(error).message}; \`optimizer clean\` ends what is left`,
+      );
+    }
     const nodes = this.#nodes;
     this.#nodes = [];
     await closeAll(nodes);
@@ -224,40 +247,16 @@ export class ServiceGroup implements AsyncDisposable {
     experience: Experience,
     died: AbortSignal,
   ): RunningService {
-    const main = need(started.at(-1), 'process').process;
-    const child = childController(died);
-    if (!plan.detached)
-      void this.#watchChildren(main, () => this.#errors.vanished(started, experience), child);
-    return {
-      target: plan.target,
-      failed: child.signal,
-      logFile: main.logFile,
-      stillAnswers: async (signal) => {
-        if ((await this.#deps.http.status(plan.probe.url, signal)) !== undefined) return;
-        throw this.#errors.diedUnderLoad(plan.probe.url, experience);
-      },
-      tail: () =>
-        started
-          .map(({ host, process }) => `==> ${host} ${process.logFile}\n${process.tail.join('\n')}\n`)
-          .join('\n'),
-      [Symbol.asyncDispose]: async () => {
-        child.abort(new SimulatorStopError(this.#deps.engine, undefined, 'it is being stopped'));
-        child[Symbol.dispose]();
-        await this.#stop(plan, started);
-      },
-    };
-  }
-
-  /** A start script that returned 0 left its children to us: the service lives as long as one of them does. */
-  async #watchChildren(main: RemoteProcess, vanished: () => Error, service: ChildController): Promise<void> {
-    try {
-      await abortable(main.exited, service.signal);
-      while ((await this.#owned.count(service.signal)) > 0)
-        await this.#deps.clock.sleep(ms(1000), service.signal);
-      service.abort(vanished());
-    } catch (error) {
-      if (!service.signal.aborted) service.abort(error);
-    }
+    const { http, clock, engine } = this.#deps;
+    const { url } = plan.probe;
+    return handleOf(started, died, {
+      ...{ clock, engine, target: plan.target },
+      answers: async (signal) => (await http.status(url, signal)) !== undefined,
+      diedUnderLoad: () => this.#errors.diedUnderLoad(url, experience),
+      children: plan.detached ? undefined : async (signal) => this.#owned.count(signal),
+      vanished: () => this.#errors.vanished(started, experience),
+      stop: async () => this.#stop(plan, started),
+    });
   }
 
   /** Gracefully, then by force, then the proof. It runs because a signal fired, so it does not obey one. */

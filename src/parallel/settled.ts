@@ -1,6 +1,8 @@
 import { ConfigurationError } from '../base/errors.ts';
 import type { TrialId } from '../base/units.ts';
 import type { Suggestion } from '../core/pso/optimizer.ts';
+import type { ServingParams } from '../core/space/field.ts';
+import type { Measurement } from './measuring.ts';
 import { errorRecord } from './error-record.ts';
 import type { TrialRecord } from './records.ts';
 
@@ -9,10 +11,21 @@ export type Settled = Pick<
   TrialRecord,
   'verdict' | 'group_id' | 'start_s' | 'benchmark_s' | 'num_prompts' | 'reused_from'
 > &
-  // Where measuring chose a load of its own.
-  Partial<Pick<TrialRecord, 'params'>>;
+  // Where measuring chose a load of its own, and what it used.
+  Partial<Pick<TrialRecord, 'params' | 'curve' | 'as_is' | 'warm'>>;
 
 export const notMeasured = { start_s: 0, benchmark_s: 0, num_prompts: null, reused_from: null };
+
+export function measuredOf(
+  { verdict, numPrompts, params, curve, asIs }: Measurement,
+  asked: ServingParams,
+): Pick<Settled, 'verdict' | 'num_prompts' | 'reused_from' | 'params' | 'curve' | 'as_is'> {
+  return {
+    ...{ verdict, num_prompts: numPrompts, reused_from: null, params: params ?? asked },
+    ...(curve === undefined ? {} : { curve }),
+    ...(asIs === undefined ? {} : { as_is: asIs }),
+  };
+}
 
 /** It costs no accelerator time. */
 export function refused(rule: string): Settled {

@@ -30,8 +30,9 @@ export class SpeedTarget {
   }
 
   /** The present configuration has a verdict, or its first attempt failed: nobody waits any longer. */
-  told({ trial_id, verdict }: Pick<TrialRecord, 'trial_id' | 'verdict'>): void {
+  told({ trial_id, as_is, verdict: found }: Pick<TrialRecord, 'trial_id' | 'as_is' | 'verdict'>): void {
     if (trial_id !== 0) return;
+    const verdict = as_is?.verdict ?? found;
     this.#known.resolve(verdict.kind === 'scored' ? (verdict.performance.generate_speed ?? 0) : 0);
   }
 

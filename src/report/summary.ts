@@ -1,12 +1,13 @@
 import type { FitnessSettings, FitnessTerms, Judged, PerformanceIndex } from '../core/fitness/fitness.ts';
 import type { Violation } from '../core/fitness/slo.ts';
 import type { ServingParams } from '../core/space/field.ts';
-import { bestOf, candidates, closestOf, type Candidate } from '../parallel/candidates.ts';
+import { bestOf, candidates, closestOf, isPresent, type Candidate } from '../parallel/candidates.ts';
 import {
   isScored,
   type Effects,
   type ErrorRecord,
   type JournalEntry,
+  type LoadPoint,
   type RunStatus,
   type TrialRecord,
 } from '../parallel/records.ts';
@@ -28,6 +29,8 @@ export interface TrialSummary {
   readonly changes_numerics: readonly string[];
   /** What a reader of the numbers must know. */
   readonly flags: readonly string[];
+  /** The loads that its service was measured at; null where its load was given. */
+  readonly curve: readonly LoadPoint[] | null;
   /**
    * All of this configuration. `performance` and `fitness` are medians: of those that confirm, where there are any. The
    * rest is of the first.
@@ -78,6 +81,8 @@ export interface Summary {
   readonly improvement: { readonly generate_speed_ratio: number | null };
   /** null where nothing was recommended, or it was not measured again. */
   readonly trust: Trust | null;
+  /** Services started for trials with a verdict, and measurements that needed no start. */
+  readonly starts: { readonly made: number; readonly saved: number };
   readonly artifacts: Readonly<Record<string, string>>;
   readonly error: ErrorRecord | null;
 }
@@ -104,6 +109,7 @@ function trialSummary(
       (name) => baseline !== undefined && baseline.record.params[name] !== record.params[name],
     ),
     flags: verdict.flags,
+    curve: record.curve ?? null,
     measurements: measurements.map(({ trial_id, group_id, confirms, verdict: one }) => ({
       trial_id,
       group_id,
@@ -176,6 +182,14 @@ function count(told: readonly TrialRecord[]): Summary['evaluations'] {
   };
 }
 
+function startsOf(told: readonly TrialRecord[]): Summary['starts'] {
+  const own = told.filter(({ reused_from, group_id }) => reused_from === null && group_id !== null);
+  const made = own.filter(({ warm, start_s }) => warm !== true && start_s > 0).length;
+  // Every load after the first of a configuration, and every trial that found its service running.
+  const loads = own.reduce((sum, { curve = [] }) => sum + Math.max(0, curve.length - 1), 0);
+  return { made, saved: loads + own.filter(({ warm }) => warm === true).length };
+}
+
 export interface Ending {
   readonly status: RunStatus;
   readonly exitCode: number;
@@ -191,7 +205,7 @@ function choices(
   numerics: readonly string[],
 ): Choices {
   if (slos === undefined) return { baseline: null, best: null, closest: null };
-  const baseline = candidates(told, slos).find(({ record }) => record.trial_id === 0);
+  const baseline = candidates(told, slos).find(({ record }) => isPresent(record));
   const best = bestOf(told, slos);
   const near = best === undefined ? closestOf(told, slos) : undefined;
   const of = (candidate: Candidate): TrialSummary => trialSummary(candidate, baseline, numerics);
@@ -244,6 +258,7 @@ export function summarize(
     ...chosen,
     improvement: { generate_speed_ratio: ratio(chosen) },
     trust: (run.slos && trustOf(told, run.slos)) ?? null,
+    starts: startsOf(told),
     artifacts,
     error: ending.error,
   };

@@ -1,6 +1,7 @@
 import type { FitnessSettings } from '../core/fitness/fitness.ts';
 import { binding, type Violation } from '../core/fitness/slo.ts';
 import type { ParamValue } from '../core/space/field.ts';
+import { paramsKey } from '../core/space/space.ts';
 import { comparison, type ScoredStatistics } from './comparison.ts';
 import type { Summary } from './summary.ts';
 
@@ -54,9 +55,12 @@ function headline(summary: Summary): string {
   const { best, closest } = summary;
   if (best !== null) {
     const gain = ratio === null ? '' : `, ${ratio.toFixed(2)} × the baseline`;
-    return best.trial_id === 0
-      ? 'Your present configuration is the best one found within the SLOs.'
-      : `Trial ${best.trial_id} is the best configuration within the SLOs${gain}.`;
+    if (best.trial_id === 0)
+      return summary.baseline?.params !== undefined &&
+        paramsKey(best.params) !== paramsKey(summary.baseline.params)
+        ? `Your present configuration is the best one found within the SLOs, at another load${gain}.`
+        : 'Your present configuration is the best one found within the SLOs.';
+    return `Trial ${best.trial_id} is the best configuration within the SLOs${gain}.`;
   }
   if (closest === null) return 'No configuration could be measured; the table says why of each.';
   const missed = closest.violations.map(violationText);
@@ -101,7 +105,7 @@ function trustLines({ trust, best }: Summary, { objective = 'throughput' }: Fitn
   ];
 }
 
-function tally({ evaluations: e, utilization }: Summary): string {
+function tally({ evaluations: e, utilization, starts }: Summary): string {
   const parts = [
     `${e.measured} measured`,
     `${e.reused} reused`,
@@ -109,7 +113,9 @@ function tally({ evaluations: e, utilization }: Summary): string {
     `${e.failed} failed`,
   ];
   const busy = utilization === null ? '' : `; groups busy ${(utilization * 100).toFixed(0)} %`;
-  return `Evaluations: ${parts.join(', ')}${busy}.`;
+  const services =
+    starts.made === 0 ? '' : ` Services started: ${starts.made}, starts saved: ${starts.saved}.`;
+  return `Evaluations: ${parts.join(', ')}${busy}.${services}`;
 }
 
 /** @param file the words to copy for an artifact of the run */

@@ -1,7 +1,8 @@
 import type { FitnessSettings } from '../core/fitness/fitness.ts';
 import { recommend } from '../core/fitness/recommend.ts';
+import { paramsKey } from '../core/space/space.ts';
 import { pooledNoise, probabilityAbove, rerunInterval, type Interval } from '../core/trust/trust.ts';
-import { bestOf, candidates, type Candidate } from '../parallel/candidates.ts';
+import { bestOf, candidates, isPresent, type Candidate } from '../parallel/candidates.ts';
 import type { ScoredRecord, TrialRecord } from '../parallel/records.ts';
 
 /** How far the answer can be believed; by confirmations alone. */
@@ -38,8 +39,10 @@ export function trustOf(told: readonly TrialRecord[], slos: FitnessSettings): Tr
   const noise = pooledNoise(all.map(valuesOf));
   if (noise === undefined || mine.length === 0) return undefined;
   const id = ({ record }: Candidate): number => record.trial_id;
-  const others = all.filter((one) => id(one) !== id(best));
-  const baseline = others.find((one) => id(one) === 0);
+  const same = (a: Candidate, b: Candidate): boolean =>
+    paramsKey(a.record.params) === paramsKey(b.record.params);
+  const others = all.filter((one) => !same(one, best));
+  const baseline = others.find(({ record }) => isPresent(record));
   const runnerUp = recommend(others, slos.objective);
   const promised = recommend(
     candidates(
@@ -59,6 +62,6 @@ export function trustOf(told: readonly TrialRecord[], slos: FitnessSettings): Tr
     beats_baseline: beats(baseline),
     beats_runner_up: beats(runnerUp),
     runner_up: runnerUp === undefined ? null : id(runnerUp),
-    demoted: promised === undefined || id(promised) === id(best) ? null : id(promised),
+    demoted: promised === undefined || same(promised, best) ? null : id(promised),
   };
 }

@@ -3,7 +3,7 @@ import type { FitnessSettings } from '../core/fitness/fitness.ts';
 import { worth } from '../core/fitness/recommend.ts';
 import { distance } from '../core/fitness/slo.ts';
 import type { Suggestion } from '../core/pso/optimizer.ts';
-import { bestOf, candidates, type Candidate } from '../parallel/candidates.ts';
+import { bestOf, candidates, isPresent, type Candidate } from '../parallel/candidates.ts';
 import type { TrialRecord } from '../parallel/records.ts';
 
 export interface ConfirmationOptions {
@@ -19,10 +19,13 @@ const waves = 3;
 
 const isFirst = ({ confirms }: TrialRecord): boolean => confirms === null;
 
-/** Round by round, so that what drifts meets all of them alike. */
+/**
+ * Round by round, so that what drifts meets all of them alike; there and back, so that on one group the last of a round,
+ * whose service still runs, is the first of the next.
+ */
 const rounds = (again: readonly Candidate[], runs: number): Omit<Suggestion, 'trialId'>[] =>
   Array.from({ length: runs }, (_, round) =>
-    again.map(({ record }) => ({
+    (round % 2 === 0 ? [...again] : [...again].reverse()).map(({ record }) => ({
       particle: 0,
       generation: round,
       position: [],
@@ -42,13 +45,13 @@ export function confirmations(
   { runs, finalists, slos }: ConfirmationOptions,
 ): Omit<Suggestion, 'trialId'>[] {
   const measured = candidates(told.filter(isFirst), slos);
-  const baseline = measured.filter(({ record }) => record.trial_id === 0);
+  const baseline = measured.filter(({ record }) => isPresent(record));
   /** Within the SLOs first, by the objective; then by how far outside. */
   const better = (a: Candidate, b: Candidate): number => {
     const outside = distance(a.violations) - distance(b.violations);
     return outside !== 0 ? outside : worth(b, slos.objective) - worth(a, slos.objective);
   };
-  const best = measured.filter(({ record }) => record.trial_id !== 0).sort(better);
+  const best = measured.filter(({ record }) => !isPresent(record)).sort(better);
   const asked = rounds([...baseline, ...best.slice(0, finalists)], runs);
   for (let wave = 1; wave < waves; wave++) {
     const done = told.filter((record) => !isFirst(record));

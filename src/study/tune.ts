@@ -7,7 +7,6 @@ import type { ParticleDispatcher } from '../parallel/particle-dispatcher.ts';
 import type { RunStore } from '../parallel/ports.ts';
 import { bestOf } from '../parallel/candidates.ts';
 import type { TrialRecord } from '../parallel/records.ts';
-import type { SpeedTarget } from '../parallel/speed-target.ts';
 import type { ServiceGroupPool } from '../parallel/service-group-pool.ts';
 import { confirmations, isConfirmation, type ConfirmationOptions } from './confirmation.ts';
 import { isOfSearch, judgementOf, type Progress } from './replay.ts';
@@ -24,8 +23,8 @@ export interface Study {
   readonly confirmation: ConfirmationOptions;
   /** undefined: the load is a part of the search. */
   readonly refinement: RefinementOptions | undefined;
-  /** Told of the present configuration. */
-  readonly speedTarget?: Pick<SpeedTarget, 'told'> | undefined;
+  /** Told of every record once it is durable. */
+  readonly onTold?: ((record: TrialRecord) => void) | undefined;
   /** From an earlier session of the run. */
   readonly progress: Progress;
 }
@@ -110,7 +109,7 @@ async function tell(study: Study, record: TrialRecord, told: TrialRecord[]): Pro
   const durable = store.append({ type: 'told', at: clock.wallTime().toISOString(), record });
   if (isOfSearch(record)) optimizer.tell(record.trial_id, judgementOf(record.verdict)); // at once, as in `ask`: no answer in between
   await durable;
-  study.speedTarget?.told(record);
+  study.onTold?.(record);
   told.push(record);
   const { verdict } = record;
   const scored = verdict.kind === 'scored';

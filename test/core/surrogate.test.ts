@@ -116,6 +116,7 @@ test('costs keep their order whatever their sign', () => {
         expect(seen.every(Number.isFinite)).toBe(true);
       },
     ),
+    { examples: [[[0, -5e-324, 8.9e-16]]] },
   );
 });
 

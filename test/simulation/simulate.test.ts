@@ -134,7 +134,7 @@ describe('a simulated study', () => {
         entry.type === 'told' ? [entry.record.trial_id as number] : [],
       );
       expect(told.sort((a, b) => a - b)).toEqual(Array.from({ length: told.length }, (_, i) => i));
-      expect(told.length).toBe(104);
+      expect(told.length).toBe(112);
     }
   });
 

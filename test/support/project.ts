@@ -58,6 +58,10 @@ export interface ProjectOptions {
 let projects = 0;
 
 /** A directory with a config, scripts and a hostfile, as a user would have it; and the command to run in it. */
+/** A default of the tests, where a test says nothing else. */
+const given = (top: string, key: string, value: string): string =>
+  new RegExp(`^${key} *=`, 'm').test(top) ? '' : `${key} = ${value}`;
+
 export class Project implements AsyncDisposable {
   readonly directory = mkdtempSync(join(tmpdir(), 'optimizer-e2e-'));
   readonly witnessFile = join(this.directory, 'witness.jsonl');
@@ -93,6 +97,8 @@ export class Project implements AsyncDisposable {
 n_particles = ${options.particles ?? 4}
 iters = ${options.iters ?? 3}
 tpot_slo = 0.05
+${given(top, 'load_search', '"fixed"')}
+${given(top, 'confirm_runs', '0')}
 ${top}
 [parallel]
 retry_delay = 0.1

@@ -69,7 +69,9 @@ export function warped(costs: readonly number[]): number[] {
   const best = Math.min(...costs);
   if (best > 0) return costs.map((cost) => Math.log(Math.log(cost) - Math.log(best) + 0.1));
   const sorted = [...costs].sort((a, b) => a - b);
-  const spread = (sorted[Math.floor(sorted.length / 2)] as number) - best || 1;
+  const [middle, most] = [sorted[Math.floor(sorted.length / 2)], sorted.at(-1)] as [number, number];
+  // Where half of them are next to equal, their distance is no yardstick.
+  const spread = Math.max(middle - best, 1e-9 * (most - best)) || 1;
   return costs.map((cost) => Math.log((cost - best) / spread + 0.1));
 }
 

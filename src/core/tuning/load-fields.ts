@@ -5,12 +5,19 @@ import {
   valueBounds,
   type Field,
   type ParamValue,
+  type ServingParams,
 } from '../space/field.ts';
 
 /** Parameters of the load: they need no restart of the service. */
 export const isConcurrency = ({ name }: Pick<Field, 'name'>): boolean =>
   name === 'CONCURRENCY' || name === 'MAXCONCURRENCY';
 export const isRequestRate = ({ name }: Pick<Field, 'name'>): boolean => name === 'REQUESTRATE';
+
+/** What a service is started with: configurations that differ in their load alone need no restart. */
+export const withoutLoad = (params: ServingParams): ServingParams =>
+  Object.fromEntries(
+    Object.entries(params).filter(([name]) => !isConcurrency({ name }) && !isRequestRate({ name })),
+  );
 
 /** One whose number may be chosen: not fixed, not following from another field, no list of texts. */
 export function isTunableLoad(field: Field): boolean {
@@ -57,6 +64,12 @@ export function fieldsInTwoStages(fields: readonly Field[]): (Omit<Field, 'value
   });
 }
 
-/** The request rate of the second stage: a little more than what the first stage got through. */
-export const secondStageRate = (field: Field, throughput: number): number =>
-  loadValue(field, throughput * 1.05);
+/** The fields while every configuration's load is searched on its running service: the load has no coordinate. */
+export const fieldsWithoutLoad = (fields: readonly Field[]): Field[] =>
+  fields.map((field) =>
+    isTunableLoad(field) ? pinned(field, loadValue(field, Number(field.value))) : field,
+  );
+
+/** The request rate of the second stage: a multiple of what the first stage got through. */
+export const secondStageRate = (field: Field, throughput: number, multiplier: number): number =>
+  loadValue(field, throughput * multiplier);

@@ -1,0 +1,22 @@
+import type { TrialId } from '../base/units.ts';
+import type { Effects } from './records.ts';
+import type { RunningService } from './running-service.ts';
+
+/** A healthy service that waits for the next trial. */
+export interface KeptService {
+  readonly service: RunningService;
+  /** Equal for configurations that it can be measured with. */
+  readonly key: string;
+  /** The trial that started it. */
+  readonly trialId: TrialId;
+  readonly effects: Effects | undefined;
+}
+
+/** Of what is gone already, so that nothing watches it any more. */
+export async function released(kept: KeptService | undefined): Promise<void> {
+  try {
+    await kept?.service[Symbol.asyncDispose]();
+  } catch {
+    // Its machines were taken over: what it had there has ended.
+  }
+}

@@ -1,0 +1,101 @@
+import { ModelEvalStateError } from '../base/errors.ts';
+import type { FitnessSettings } from '../core/fitness/fitness.ts';
+import { LoadSearch } from '../core/load/load-search.ts';
+import type { Suggestion } from '../core/pso/optimizer.ts';
+import type { Field, ServingParams } from '../core/space/field.ts';
+import type { Incumbent } from './incumbent.ts';
+import type { Measurement } from './measuring.ts';
+import type { LoadPoint } from './records.ts';
+
+/** How the load of a configuration is found. */
+export interface LoadSearchSettings {
+  readonly fields: readonly Field[];
+  /** Benchmarks a configuration, at most. */
+  readonly probes: number;
+  readonly slos: FitnessSettings;
+  readonly incumbent: Incumbent;
+  readonly isAllowed: (params: ServingParams) => boolean;
+}
+
+/** Whether a load was too much, as against broken machines and tools. */
+export const isOfLoad = (error: unknown): error is ModelEvalStateError =>
+  error instanceof ModelEvalStateError && (error.blame === 'load' || error.blame === 'params');
+
+/** The loads that one configuration is measured at, on as few starts as possible. */
+export class LoadTrial {
+  readonly #suggestion: Suggestion;
+  readonly #search: LoadSearch;
+  readonly #measured: { readonly params: ServingParams; readonly measurement: Measurement }[] = [];
+  readonly #curve: LoadPoint[] = [];
+  readonly #isCurrent: boolean;
+  readonly #fields: readonly Field[];
+  #error: ModelEvalStateError | undefined;
+
+  constructor(suggestion: Suggestion, { fields, probes, slos, incumbent, isAllowed }: LoadSearchSettings) {
+    this.#suggestion = suggestion;
+    this.#fields = fields;
+    this.#isCurrent = suggestion.origin === 'current';
+    this.#search = new LoadSearch({
+      fields,
+      probes,
+      slos,
+      start: (this.#isCurrent ? undefined : incumbent.params) ?? suggestion.params,
+      incumbent: incumbent.fitness,
+      // What runs today is measured at today's load, whatever is thought of it.
+      isAllowed: (load) =>
+        (this.#isCurrent && this.#curve.length === 0) || isAllowed({ ...suggestion.params, ...load }),
+    });
+  }
+
+  /** The configuration at the next load; undefined: the load is found. */
+  next(): ServingParams | undefined {
+    const load = this.#search.next();
+    return load && { ...this.#suggestion.params, ...load };
+  }
+
+  /** What the present configuration does at its own load, once that is measured. */
+  get asIs(): Measurement | undefined {
+    return this.#isCurrent && this.#curve[0]?.error === null ? this.#measured[0]?.measurement : undefined;
+  }
+
+  measured(params: ServingParams, measurement: Measurement): void {
+    const { fitness, performance, percentiles, goodput, violations } = measurement.verdict;
+    const judged = { ...performance, percentiles, ...(goodput === undefined ? {} : { goodput }) };
+    this.#search.tell({ kind: 'measured', fitness, performance: judged, violations });
+    this.#measured.push({ params, measurement });
+    const feasible = violations.length === 0;
+    this.#curve.push({ load: this.#loadOf(params), performance, fitness, feasible, error: null });
+  }
+
+  failed(params: ServingParams, error: ModelEvalStateError): void {
+    this.#search.tell({ kind: 'failed' });
+    this.#error = error;
+    this.#curve.push({
+      load: this.#loadOf(params),
+      performance: null,
+      fitness: null,
+      feasible: false,
+      error: error.message,
+    });
+  }
+
+  /** @throws why nothing could be measured */
+  result(): Measurement {
+    const best = this.#search.best;
+    const chosen = best && this.#measured[best.index];
+    if (chosen === undefined) throw this.#error ?? new RangeError('no load was tried');
+    const { asIs } = this;
+    const present = asIs === undefined ? null : { params: this.#suggestion.params, verdict: asIs.verdict };
+    return {
+      ...chosen.measurement,
+      params: chosen.params,
+      curve: this.#curve,
+      ...(this.#isCurrent ? { asIs: present } : {}),
+    };
+  }
+
+  #loadOf(params: ServingParams): ServingParams {
+    const names = this.#fields.map(({ name }) => name);
+    return Object.fromEntries(Object.entries(params).filter(([name]) => names.includes(name)));
+  }
+}
