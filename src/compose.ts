@@ -16,7 +16,7 @@ import { finish } from './finish.ts';
 import { otherTables } from './engines/other-tables.ts';
 import { circuitsOf } from './parallel/circuit-history.ts';
 import type { Engine, LaunchPlan } from './parallel/ports.ts';
-import type { GroupRecord, JournalEntry } from './parallel/records.ts';
+import type { GroupRecord, JournalEntry, TrialRecord } from './parallel/records.ts';
 import type { ServiceGroup } from './parallel/service-group.ts';
 import { SpeedTarget } from './parallel/speed-target.ts';
 import type { Summary } from './report/summary.ts';
@@ -25,6 +25,9 @@ import type { FileRunStore, RunPaths } from './runs/run-store.ts';
 import { ownFields, refined } from './refine.ts';
 import { Incumbent } from './parallel/incumbent.ts';
 import { replay } from './study/replay.ts';
+import { budgetOptions, plannedEvaluations } from './plan-budget.ts';
+import type { Ending } from './study/agenda.ts';
+import { Budget } from './study/budget.ts';
 import { tune as tuneStudy } from './study/tune.ts';
 import { version } from './base/version.ts';
 import { wireDispatcher, wireGroups, wireMonitor, type Wired } from './wiring.ts';
@@ -78,16 +81,17 @@ async function conduct(options: StudyOptions, world: World, signal: AbortSignal)
   options.onDirectory?.(store.paths);
   let error: unknown;
   let wired: Wired | undefined;
+  let ending: Ending | undefined;
   try {
     await using closing = store;
     wired = wireGroups({ ...options, world, store: closing });
     try {
-      await search(options, closing, wired, world, signal);
+      ending = await search(options, closing, wired, world, signal);
     } catch (caught) {
       error = caught;
     }
     await wired.pool[Symbol.asyncDispose]();
-    const summary = await finish(options, closing, wired.groups, error, { clock, signal });
+    const summary = await finish(options, closing, wired.groups, error, { clock, signal, ending });
     options.events.emit({ type: 'run.ended', runId: store.runId, status: summary.status });
     return { summary, paths: store.paths, error };
   } finally {
@@ -102,7 +106,7 @@ async function search(
   { pool, groups }: Wired,
   world: World,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<Ending> {
   const { settings: given, events } = options;
   const { clock, engine } = world;
   // What can be found wrong without a machine is found before one is touched.
@@ -131,7 +135,9 @@ async function search(
   const { confirmation: runs, fitness: slos, twoStage } = settings;
   const confirmation = { ...runs, slos };
   const refinement = twoStage && { ...twoStage, slos, finalists: runs.finalists };
-  await tuneStudy(
+  const budget = new Budget(budgetOptions(settings, groups.length, store.entries), () => clock.now());
+  tellOutlook(budget, progress.told, events);
+  const ending = await tuneStudy(
     {
       optimizer,
       dispatcher,
@@ -142,7 +148,10 @@ async function search(
       evaluations,
       confirmation,
       refinement,
+      budget,
       onTold: (record) => {
+        // The first one says what the others will take.
+        if (record.trial_id === 0) tellOutlook(budget, [record], events);
         speedTarget?.told(record);
         incumbent.told(record);
       },
@@ -150,6 +159,16 @@ async function search(
     },
     signal,
   );
+  if (ending === 'patience')
+    events.emit({ type: 'note', text: 'the search ended early: no gain of 1 % for long (patience)' });
+  if (ending === 'budget')
+    events.emit({ type: 'note', text: 'the search ended early: the rest of the budget is for the answer' });
+  return ending;
+}
+
+function tellOutlook(budget: Budget, told: readonly TrialRecord[], events: EventSink): void {
+  const text = budget.outlook(told);
+  if (text !== undefined) events.emit({ type: 'note', text });
 }
 
 const hasFailed = (entries: readonly JournalEntry[]): boolean =>
@@ -185,13 +204,6 @@ async function refuseForeignServices(
   await settleAll(
     connected.map(async (group) => group.refuseForeignService(plan(group), 'operator', signal)),
   );
-}
-
-/** At most: the search's, and those that refine and measure again. */
-function plannedEvaluations({ search, twoStage, confirmation: { runs, finalists } }: Settings): number {
-  const steps = twoStage === undefined || twoStage.maxSteps === 0 ? 0 : twoStage.maxSteps + 1;
-  // The cheapest and the fastest of the search are refined, at most so many of each.
-  return search.maxEvaluations + runs * (finalists + 1) + 2 * finalists * steps;
 }
 
 async function announce(

@@ -10,19 +10,21 @@ import type { ErrorRecord, RunStatus, ScoredRecord } from './parallel/records.ts
 import type { ServiceGroup } from './parallel/service-group.ts';
 import { quote } from './remote/quote.ts';
 import { summarize, type Summary } from './report/summary.ts';
+import type { Ending } from './study/agenda.ts';
 import { writeBest } from './runs/best.ts';
 import type { FileRunStore, RunPaths } from './runs/run-store.ts';
 
 function statusOf(
   error: unknown,
   hasBest: boolean,
-  signal: AbortSignal,
+  { signal, ending }: { readonly signal: AbortSignal; readonly ending: Ending | undefined },
 ): { status: RunStatus; exitCode: number } {
   if (error !== undefined && !signal.aborted) {
     return { status: 'failed', exitCode: error instanceof ConfigurationError ? 2 : 3 };
   }
   if (signal.aborted) return { status: 'interrupted', exitCode: 130 };
-  return hasBest ? { status: 'completed', exitCode: 0 } : { status: 'no_feasible', exitCode: 1 };
+  if (!hasBest) return { status: 'no_feasible', exitCode: 1 };
+  return { status: ending === 'budget' ? 'budget' : 'completed', exitCode: 0 };
 }
 
 /** The files of the recommendation, by the names of summary.json. */
@@ -70,11 +72,14 @@ export async function finish(
   store: FileRunStore,
   groups: readonly ServiceGroup[],
   failure: unknown,
-  { clock, signal }: { readonly clock: Clock; readonly signal: AbortSignal },
+  {
+    clock,
+    ...end
+  }: { readonly clock: Clock; readonly signal: AbortSignal; readonly ending: Ending | undefined },
 ): Promise<Summary> {
   const told = store.entries.flatMap((entry) => (entry.type === 'told' ? [entry.record] : []));
   const best = bestOf(told, options.settings.fitness)?.record;
-  const { status, exitCode } = statusOf(failure, best !== undefined, signal);
+  const { status, exitCode } = statusOf(failure, best !== undefined, end);
   const error: ErrorRecord | null = status === 'failed' ? errorRecord(asOptimizerError(failure)) : null;
   const at = clock.wallTime().toISOString();
   const began = store.entries.some((entry) => entry.type === 'run-started');

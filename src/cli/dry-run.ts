@@ -1,7 +1,10 @@
 import { sharesPaths } from '../wiring.ts';
 import { engineNamed } from '../engines/index.ts';
 import { need } from '../base/assert.ts';
-import { trialId } from '../base/units.ts';
+import { ms, trialId } from '../base/units.ts';
+import type { Settings } from '../config/settings.ts';
+import { budgetOptions } from '../plan-budget.ts';
+import { Budget } from '../study/budget.ts';
 import type { LaunchPlan, PlannedProcess, Until } from '../parallel/ports.ts';
 import { quote } from '../remote/quote.ts';
 import { topologyOf } from '../parallel/topology.ts';
@@ -95,6 +98,7 @@ function describe({ settings }: Loaded) {
       probe: { url: plan.probe.url },
     },
     evaluations: settings.search.maxEvaluations,
+    budget: { seconds: settings.budget.seconds ?? null, outlook: outlookOf(settings) ?? null },
     warnings: [
       ...settings.notes,
       ...(unknownDevices
@@ -103,6 +107,10 @@ function describe({ settings }: Loaded) {
     ],
   };
 }
+
+/** What fits into the time, as far as the user says what starts and benchmarks take. */
+const outlookOf = (settings: Settings): string | undefined =>
+  new Budget(budgetOptions(settings, settings.parallel.service_groups.length, []), () => ms(0)).outlook([]);
 
 type Description = ReturnType<typeof describe>;
 
@@ -131,6 +139,8 @@ function text(dry: Description): string {
   ];
   return [
     `engine ${dry.engine}, benchmark ${dry.benchmark}, seed ${dry.seed}, ${dry.evaluations} evaluations`,
+    dry.budget.outlook ??
+      'what fits into a budget is told after the first start, or with expected_start and expected_benchmark',
     `${dry.groups.length} group(s):`,
     ...groups,
     `search space, ${dry.space.dimensions} dimension(s):`,

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { InvalidArgumentError, Option } from 'commander';
+import { parseDuration } from '../config/duration.ts';
 import type { Flags } from '../config/settings.ts';
 
 /** What commander hands to an action. */
@@ -26,6 +27,12 @@ export function wholeNumber(minimum: number) {
     }
     return value;
   };
+}
+
+function duration(text: string): number {
+  const seconds = parseDuration(text);
+  if (seconds === undefined) throw new InvalidArgumentError('It must be a time such as 2h, 90min or 45s.');
+  return seconds;
 }
 
 export function hostOptions(command: Command): Command {
@@ -78,6 +85,12 @@ export function tuneOptions(command: Command): Command {
       new Option('--objective <name>', 'what is best within the SLOs (throughput unless configured)').choices(
         ['throughput', 'goodput', 'fitness'],
       ),
+    )
+    .option('--budget <time>', 'wall clock of the run, such as 2h or 90min', duration)
+    .option(
+      '--max-evaluations <n>',
+      'configurations that are measured at most (n_particles × iters unless configured)',
+      wholeNumber(1),
     )
     .option('--backup', 'keep a copy of the files of every trial in <output>/bak, up to 1 GiB')
     .option('--simulate', 'a model in place of machines, on a virtual clock: no hosts, no sockets')

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { parseDuration } from './duration.ts';
 
 /** What users of the original may write: `"12"` for 12, `"true"` for true, `"inf"`. */
 function laxNumber(value: unknown): unknown {
@@ -54,6 +55,10 @@ export const integer = (limits: Omit<Limits, 'integer'> = {}): z.ZodType<number>
 
 /** A duration in seconds; fractions are fine. */
 export const seconds = (): z.ZodType<number> => number({ above: 0 });
+
+/** A duration in seconds, or in words such as "2h". */
+export const duration = (): z.ZodType<number> =>
+  z.preprocess((value) => (typeof value === 'string' ? parseDuration(value) : value), number({ above: 0 }));
 
 export const text = (): z.ZodType<string> =>
   z.preprocess(

@@ -3,7 +3,17 @@ import type { StatedSlo } from '../core/fitness/slo.ts';
 import { parseSlo, sloExamples } from './slo-text.ts';
 import { presetNames } from '../core/serving/presets.ts';
 import { dtypes, enumValues, type Field, type ParamValue } from '../core/space/field.ts';
-import { boolean, environment, integer, list, number, oneOf, seconds, text } from './schema-types.ts';
+import {
+  boolean,
+  environment,
+  integer,
+  list,
+  number,
+  oneOf,
+  seconds,
+  text,
+  duration,
+} from './schema-types.ts';
 
 const paramValue: z.ZodType<ParamValue> = z.union([z.number(), z.boolean(), z.string()], {
   error: 'a number, true, false or a text',
@@ -157,6 +167,13 @@ export const topLevelShape = {
   ftol: number().default(-Infinity),
   ftol_iter: integer({ atLeast: 1 }).default(1),
   confirm_runs: integer({ atLeast: 0 }).default(3),
+  max_evaluations: integer({ above: 0 }).optional(),
+  budget: duration().optional(),
+  patience: z
+    .union([boolean(), integer({ atLeast: 0 })], { error: 'true, false or a number of evaluations' })
+    .default(false),
+  expected_start: seconds().optional(),
+  expected_benchmark: seconds().optional(),
   load_search: oneOf('slo', 'two_stage', 'fixed').optional(),
   load_probes: integer({ above: 0, atMost: 50 }).default(5),
   two_stage: boolean().default(false),

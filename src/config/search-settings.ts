@@ -46,13 +46,13 @@ function strategyOf({ pso_strategy: given = {} }: TopLevel): Strategy {
   return Object.fromEntries(known);
 }
 
-export function searchOf(top: TopLevel): Search {
+export function searchOf(top: TopLevel, flags: { readonly maxEvaluations?: number | undefined }): Search {
   const { c1, c2, w } = { ...constriction, ...top.pso_options };
   const particles = Math.min(top.n_particles, 200);
   return {
     algorithm: top.algorithm,
     particles,
-    maxEvaluations: particles * Math.min(top.iters, 200),
+    maxEvaluations: flags.maxEvaluations ?? top.max_evaluations ?? particles * Math.min(top.iters, 200),
     synchronous: top.synchronous,
     surrogate: top.surrogate,
     coefficients: { c1: c1 ?? constriction.c1, c2: c2 ?? constriction.c2, w: w ?? constriction.w },

@@ -41,6 +41,9 @@ export interface Flags {
   /** SLOs in words, in place of those of the configuration. */
   readonly slo?: readonly string[] | undefined;
   readonly objective?: Objective | undefined;
+  readonly maxEvaluations?: number | undefined;
+  /** Seconds. */
+  readonly budget?: number | undefined;
 }
 
 export interface Simulated {
@@ -79,6 +82,15 @@ export interface Settings {
   readonly nestedLoad: NestedLoad | undefined;
   /** What an earlier study measured. */
   readonly history: readonly Measured[];
+  readonly budget: {
+    /** Seconds of wall clock. */
+    readonly seconds: number | undefined;
+    /** Seconds, as the user expects them. */
+    readonly expectedStart: number | undefined;
+    readonly expectedBenchmark: number | undefined;
+    /** Evaluations without a gain after which the search ends. */
+    readonly patience: number | undefined;
+  };
   readonly confirmation: { readonly runs: number; readonly finalists: number };
   readonly parallel: ParallelConfig;
   /** A single group on this machine, without SSH. */
@@ -166,6 +178,21 @@ function simulatedOf(
   };
 }
 
+function budgetOf(
+  top: TopLevel,
+  flags: Flags,
+  { service_groups: groups }: ParallelConfig,
+): Settings['budget'] {
+  const { patience } = top;
+  const usual = Math.max(20, 3 * groups.length);
+  return {
+    seconds: flags.budget ?? top.budget,
+    expectedStart: top.expected_start,
+    expectedBenchmark: top.expected_benchmark,
+    patience: patience === true ? usual : Number(patience) || undefined,
+  };
+}
+
 function fitnessOf(top: TopLevel, flags: Flags): FitnessSettings {
   const slos = flags.slo?.map(parseSlo) ?? top.slo;
   return {
@@ -227,7 +254,8 @@ export function resolveSettings(input: SettingsInput, registry: Registry): Setti
     presets: presetsOf(top, engine, engineConfig, parallel),
     runtime: top.runtime,
     patterns: userPatterns(top.health_check),
-    search: searchOf(top),
+    search: searchOf(top, flags),
+    budget: budgetOf(top, flags, parallel),
     fitness: fitnessOf(top, flags),
     ...loadOf(top, space, loadRule),
     history: input.history ?? [],

@@ -61,9 +61,13 @@ export class Refinement {
     for (const record of told) this.tell(record);
   }
 
-  /** undefined: all of them are over, or wait for an answer. */
-  next(): Omit<Suggestion, 'trialId'> | undefined {
-    const chain = this.#chains.find(({ wanted, inFlight }) => wanted !== undefined && !inFlight);
+  /**
+   * One whose service runs already, if there is one; undefined: all of them are over, or wait for an answer. Nothing
+   * waits for ever: every chain has an end.
+   */
+  next(isWarm: (params: ServingParams) => boolean): Omit<Suggestion, 'trialId'> | undefined {
+    const ready = this.#chains.filter(({ wanted, inFlight }) => wanted !== undefined && !inFlight);
+    const chain = ready.find(({ wanted }) => wanted !== undefined && isWarm(wanted)) ?? ready[0];
     if (chain?.wanted === undefined) return undefined;
     chain.inFlight = true;
     return {

@@ -1,28 +1,22 @@
 import { childController } from '../base/cancellation.ts';
 import type { Clock } from '../base/clock.ts';
 import type { EventSink } from '../base/events.ts';
-import { trialId } from '../base/units.ts';
-import type { Optimizer, Suggestion } from '../core/pso/optimizer.ts';
+import type { Suggestion } from '../core/pso/optimizer.ts';
 import type { ParticleDispatcher } from '../parallel/particle-dispatcher.ts';
 import type { RunStore } from '../parallel/ports.ts';
 import { bestOf } from '../parallel/candidates.ts';
 import type { TrialRecord } from '../parallel/records.ts';
 import type { ServiceGroupPool } from '../parallel/service-group-pool.ts';
-import { confirmations, isConfirmation, type ConfirmationOptions } from './confirmation.ts';
 import { isOfSearch, judgementOf, type Progress } from './replay.ts';
-import { Refinement, type RefinementOptions } from './refinement.ts';
+import { Agenda, type AgendaOptions, type Ending } from './agenda.ts';
 
-export interface Study {
-  readonly optimizer: Optimizer;
-  readonly dispatcher: Pick<ParticleDispatcher, 'hasRoom' | 'evaluate'>;
+export interface Study extends Omit<AgendaOptions, 'isWarm'> {
+  readonly dispatcher: Pick<ParticleDispatcher, 'hasRoom' | 'evaluate' | 'isWarm'>;
   readonly pool: Pick<ServiceGroupPool, 'changed'>;
   readonly store: RunStore;
   readonly events: EventSink;
   readonly clock: Clock;
   readonly evaluations: number;
-  readonly confirmation: ConfirmationOptions;
-  /** undefined: the load is a part of the search. */
-  readonly refinement: RefinementOptions | undefined;
   /** Told of every record once it is durable. */
   readonly onTold?: ((record: TrialRecord) => void) | undefined;
   /** From an earlier session of the run. */
@@ -33,21 +27,19 @@ export interface Study {
  * Asks, dispatches and tells until the budget is used. A free group gets the next particle at once.
  * Everything started has ended when it resolves or rejects.
  */
-export async function tune(study: Study, signal: AbortSignal): Promise<void> {
+export async function tune(study: Study, signal: AbortSignal): Promise<Ending> {
   using session = childController(signal);
   const told = [...study.progress.told];
   const waiting = [...study.progress.pending];
   const flights = new Set<Promise<void>>();
-  const confirmed =
-    told.filter(({ confirms }) => confirms !== null).length + waiting.filter(isConfirmation).length;
-  let asked = told.length + waiting.length;
-  let refinement: Refinement | undefined;
-  let confirming: ReturnType<typeof confirmations> | undefined;
+  const { dispatcher } = study;
+  const isWarm: AgendaOptions['isWarm'] = (params) => dispatcher.isWarm(params);
+  const agenda = new Agenda({ ...study, isWarm }, told, told.length + waiting.length);
   let failure: { readonly error: unknown } | undefined;
 
   const fly = (suggestion: Suggestion): void => {
     const flight = evaluate(study, suggestion, told, session.signal)
-      .then((record) => refinement?.tell(record))
+      .then((record) => agenda.tell(record))
       .catch((error: unknown) => {
         failure ??= { error };
         session.abort(error);
@@ -56,27 +48,21 @@ export async function tune(study: Study, signal: AbortSignal): Promise<void> {
     flights.add(flight);
   };
 
-  /** The next of the search, then of what is decided when all of it is told. */
   const ask = async (): Promise<Suggestion | undefined> => {
-    const extra = confirming?.shift() ?? refinement?.next();
-    const suggestion = extra === undefined ? study.optimizer.ask() : { ...extra, trialId: trialId(asked) };
-    if (suggestion === undefined) return undefined;
-    asked++;
-    await journalAsked(study, suggestion);
+    const suggestion = agenda.next();
+    if (suggestion !== undefined) await journalAsked(study, suggestion);
     return suggestion;
   };
 
   try {
     while (!session.signal.aborted) {
-      const suggestion = study.dispatcher.hasRoom ? (waiting.shift() ?? (await ask())) : undefined;
+      // With all groups down one trial waits for a group, and for how long that may take.
+      const hasRoom = dispatcher.hasRoom || flights.size === 0;
+      const suggestion = hasRoom ? (waiting.shift() ?? (await ask())) : undefined;
       if (suggestion !== undefined) fly(suggestion);
-      else if (flights.size > 0 || !study.optimizer.done)
+      else if (flights.size > 0 || agenda.searches)
         await Promise.race([...flights, study.pool.changed.wait(session.signal)]);
-      else if (refinement === undefined && study.refinement !== undefined)
-        refinement = new Refinement(told, study.refinement);
-      else if (confirming === undefined)
-        confirming = confirmations(told, study.confirmation).slice(confirmed);
-      else break;
+      else if (!agenda.advance()) break;
     }
   } catch (error) {
     failure ??= { error };
@@ -85,6 +71,7 @@ export async function tune(study: Study, signal: AbortSignal): Promise<void> {
   await Promise.all(flights);
   signal.throwIfAborted();
   if (failure !== undefined) throw failure.error;
+  return agenda.ending;
 }
 
 /**

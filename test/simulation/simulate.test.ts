@@ -93,6 +93,48 @@ describe('a simulated study', () => {
     }
   });
 
+  test('keeps its budget, and uses the tail of it to confirm', async () => {
+    const { summary, entries } = await simulate({ values: { budget: '12min' } });
+    expect(summary.status).toBe('budget');
+    expect(summary.exit_code).toBe(0);
+    expect(summary.duration_s).toBeLessThanOrEqual(720);
+    expect(summary.duration_s).toBeGreaterThan(480);
+    const told = entries.flatMap((entry) => (entry.type === 'told' ? [entry.record] : []));
+    expect(told.filter(({ confirms }) => confirms !== null)).toHaveLength(12);
+    expect(summary.trust).toMatchObject({ runs: 3 });
+  });
+
+  test('the load is searched on the running service, and the present one stays the baseline', async () => {
+    const { summary, entries } = await simulate({ values: { iters: 3 } });
+    const told = entries.flatMap((entry) => (entry.type === 'told' ? [entry.record] : []));
+    const first = told.find(({ trial_id }) => trial_id === 0);
+    expect(first?.as_is?.params).toEqual(summary.baseline?.params);
+    expect(summary.baseline?.params['CONCURRENCY']).toBe(32);
+    expect(first?.curve?.[0]?.load).toEqual({ CONCURRENCY: 32 });
+    for (const { curve = [], confirms, verdict } of told) {
+      expect(curve.length).toBeLessThanOrEqual(5);
+      if (confirms === null && verdict.kind === 'scored') expect(curve.length).toBeGreaterThan(0);
+    }
+    expect(summary.starts.saved).toBeGreaterThan(summary.starts.made);
+  });
+
+  test('on one group a confirmation uses the service that the last one left', async () => {
+    const values = { iters: 1, parallel: { service_groups: [{ group_id: 0, nodes: [{ host: 'a' }] }] } };
+    const { entries } = await simulate({ values });
+    const told = entries.flatMap((entry) => (entry.type === 'told' ? [entry.record] : []));
+    const again = told.filter(({ confirms }) => confirms !== null);
+    expect(again.filter(({ warm }) => warm === true).length).toBeGreaterThanOrEqual(2);
+    for (const { warm, start_s } of again) expect(start_s > 0.1).toBe(warm !== true);
+  });
+
+  test('where only the load may vary one service is started for the search', async () => {
+    const field = { name: 'CONCURRENCY', config_position: 'env', min: 1, max: 128, dtype: 'int', value: 8 };
+    const values = { emulator: { preset: 'demo', target_field: [field] }, confirm_runs: 0 };
+    const { summary } = await simulate({ values });
+    expect(summary.starts.made).toBe(1);
+    expect(summary.improvement.generate_speed_ratio).toBeGreaterThan(1.5);
+  });
+
   test('the same simulation again replaces itself', async () => {
     const first = await simulate();
     const again = await simulate({ output: first.directory });

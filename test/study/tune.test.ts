@@ -8,6 +8,7 @@ import type { FitnessSettings } from '../../src/core/fitness/fitness.ts';
 import type { Suggestion } from '../../src/core/pso/optimizer.ts';
 import { PSOOptimizer } from '../../src/core/pso/pso.ts';
 import { createSearchSpace } from '../../src/core/space/space.ts';
+import { Budget } from '../../src/study/budget.ts';
 import { trustOf } from '../../src/report/trust.ts';
 import { confirmations } from '../../src/study/confirmation.ts';
 import { bestOf } from '../../src/parallel/candidates.ts';
@@ -78,6 +79,11 @@ const slos: FitnessSettings = {
   generate_speed_target: 5000,
 };
 
+const unlimited = {
+  ...{ seconds: undefined, usedSeconds: 0, groups, maxEvaluations: evaluations, confirmations: 8, probes: 1 },
+  ...{ presets: 0, expectedStart: undefined, expectedBenchmark: undefined, patience: undefined },
+};
+
 /** A whole study whose disk and machines take a different time for everything; goes on where `earlier` ends. */
 async function journalOf(seed: number, earlier: readonly JournalEntry[] = []): Promise<JournalEntry[]> {
   const rng = createRng(seed).fork('delays');
@@ -94,6 +100,7 @@ async function journalOf(seed: number, earlier: readonly JournalEntry[] = []): P
         get hasRoom() {
           return flying < groups;
         },
+        isWarm: () => false,
         async evaluate(suggestion, told) {
           flying++;
           await delay();
@@ -116,6 +123,7 @@ async function journalOf(seed: number, earlier: readonly JournalEntry[] = []): P
       events: { emit: () => undefined },
       clock: systemClock,
       refinement: undefined,
+      budget: new Budget(unlimited, () => systemClock.now()),
       evaluations,
       confirmation: { runs: 2, finalists: 3, slos },
       progress,

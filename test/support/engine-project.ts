@@ -77,7 +77,9 @@ export class EngineProject extends Project {
     };
     writeFileSync(
       join(this.directory, 'config.toml'),
-      `n_particles = ${particles}
+      `load_search = "fixed"
+confirm_runs = 0
+n_particles = ${particles}
 iters = 1
 ttft_penalty = 0
 presets = false
