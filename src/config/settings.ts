@@ -100,6 +100,8 @@ export interface Settings {
   readonly seed: number;
   /** At most so many prompts, while the swarm searches. */
   readonly sampleSize: number | undefined;
+  /** Benchmarks that cannot become the best any more are ended. */
+  readonly abortHopeless: boolean;
   readonly backup: boolean;
   /** How long to wait for a group to come back when all are down. */
   readonly recoveryTimeout: number;
@@ -266,6 +268,7 @@ export function resolveSettings(input: SettingsInput, registry: Registry): Setti
     storeDir: top.data_storage.store_dir ?? `${output}/store`,
     seed: flags.seed ?? top.seed ?? 0,
     sampleSize: top.sample_size,
+    abortHopeless: top.abort_hopeless,
     backup: flags.backup ?? false,
     recoveryTimeout: top.parallel.recovery_timeout,
     healthInterval: top.parallel.health_interval,

@@ -1,7 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import type { EventSink } from '../base/events.ts';
 import type { GroupId, Ms, TrialId } from '../base/units.ts';
-import type { Percentiles, PerformanceIndex } from '../core/fitness/fitness.ts';
+import type { Judged, Percentiles, PerformanceIndex } from '../core/fitness/fitness.ts';
 import type { ServingParams } from '../core/space/field.ts';
 import type { Command, Executor } from './machine-port.ts';
 
@@ -31,6 +31,11 @@ export interface BenchmarkResult {
   readonly raw: readonly RawOutput[];
   /** What a reader of the numbers must know, such as tokens that were counted by a fallback. */
   readonly flags: readonly string[];
+  /** It was ended early because nothing could save it: `performance` is what it could have come to at best. */
+  readonly censored?: {
+    /** What it would have come to if it had gone on as it began. */
+    readonly running: Judged;
+  };
 }
 
 /** A machine that load tools can run on. */
@@ -56,6 +61,8 @@ export interface BenchmarkContext {
   readonly seed: number;
   /** Hard limit of one benchmark. */
   readonly timeout: Ms;
+  /** Whether a measurement that comes to this at best need not be finished; undefined: all are. */
+  readonly isHopeless?: ((bounds: Judged) => boolean) | undefined;
   /** At most so many prompts, while the swarm searches. */
   readonly sampleSize: number | undefined;
   /** The controller, or the master node of the group. */

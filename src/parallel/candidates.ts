@@ -95,7 +95,7 @@ export function candidates(records: readonly TrialRecord[], slos: FitnessSetting
   const byConfiguration = new Map<string, [ScoredRecord, ...ScoredRecord[]]>();
   const refuted = new Map<string, number>();
   for (const record of records.flatMap(measurementsOf)) {
-    if (record.reused_from !== null) continue;
+    if (record.reused_from !== null || (isScored(record) && record.verdict.censored === true)) continue;
     const key = paramsKey(record.params);
     const known = byConfiguration.get(key);
     if (!isScored(record)) {

@@ -3,7 +3,7 @@ import type { FitnessSettings } from '../core/fitness/fitness.ts';
 import { LoadSearch } from '../core/load/load-search.ts';
 import type { Suggestion } from '../core/pso/optimizer.ts';
 import type { Field, ServingParams } from '../core/space/field.ts';
-import type { Incumbent } from './incumbent.ts';
+import { better, limitOf, type Incumbent, type Limit } from './incumbent.ts';
 import type { Measurement } from './measuring.ts';
 import type { LoadPoint } from './records.ts';
 
@@ -58,10 +58,25 @@ export class LoadTrial {
     return this.#isCurrent && this.#curve[0]?.error === null ? this.#measured[0]?.measurement : undefined;
   }
 
+  /** The best of its loads so far, within the SLOs. */
+  get limit(): Limit | undefined {
+    return this.#measured
+      .map(({ measurement }) => measurement.verdict)
+      .filter(({ violations, censored }) => violations.length === 0 && censored !== true)
+      .map(limitOf)
+      .reduce<Limit | undefined>(better, undefined);
+  }
+
   measured(params: ServingParams, measurement: Measurement): void {
     const { fitness, performance, percentiles, goodput, violations } = measurement.verdict;
     const judged = { ...performance, percentiles, ...(goodput === undefined ? {} : { goodput }) };
-    this.#search.tell({ kind: 'measured', fitness, performance: judged, violations });
+    this.#search.tell({
+      kind: 'measured',
+      fitness,
+      performance: judged,
+      violations,
+      isBound: measurement.verdict.censored === true,
+    });
     this.#measured.push({ params, measurement });
     const feasible = violations.length === 0;
     this.#curve.push({ load: this.#loadOf(params), performance, fitness, feasible, error: null });

@@ -3,7 +3,7 @@ import type { Clock } from '../base/clock.ts';
 import { FitnessCalculationError, IPCTimeoutError, ModelEvalStateError } from '../base/errors.ts';
 import type { EventSink } from '../base/events.ts';
 import { ms, toSeconds, type GroupId, type Ms, type TrialId } from '../base/units.ts';
-import { fitness, type FitnessSettings, type Judged } from '../core/fitness/fitness.ts';
+import { cost, fitness, type FitnessSettings, type Judged } from '../core/fitness/fitness.ts';
 import { violations } from '../core/fitness/slo.ts';
 import { isSearch, type Suggestion } from '../core/pso/optimizer.ts';
 import type { Field, ServingParams } from '../core/space/field.ts';
@@ -20,6 +20,7 @@ import type {
   RunStore,
   ToolHost,
 } from './ports.ts';
+import { better, isHopeless, type Incumbent, type Limit } from './incumbent.ts';
 import { isOfLoad, LoadTrial, type LoadSearchSettings } from './load-trial.ts';
 import type { LoadPoint, ScoredRecord, Verdict } from './records.ts';
 import type { SpeedTarget } from './speed-target.ts';
@@ -51,6 +52,8 @@ export interface EvaluationDependencies {
   readonly speedTarget: SpeedTarget | undefined;
   /** Search with as much load as possible first, then at a rate that was seen to be possible. */
   readonly twoStage: { readonly rate: Field; readonly multiplier: number } | undefined;
+  /** The best so far; undefined: every benchmark runs to its end. */
+  readonly incumbent: Incumbent | undefined;
   /** The load of every configuration is searched on its running service; undefined: it is given. */
   readonly loadSearch: LoadSearchSettings | undefined;
   /** Equal for configurations that one running service can be measured with. */
@@ -83,6 +86,8 @@ interface Job {
   readonly signal: AbortSignal;
   /** The loads to try; undefined: that of the suggestion. */
   readonly loads?: LoadTrial | undefined;
+  /** Its numbers are not what is judged. */
+  readonly isProbe?: boolean;
 }
 
 /** Loads a running service and scores what comes of it. */
@@ -146,7 +151,11 @@ export class Measuring {
       return this.#measure(job);
     }
     const unlimited = { ...suggestion.params, [rate.name]: Infinity };
-    const first = await this.#measure({ ...job, suggestion: { ...suggestion, params: unlimited } });
+    const first = await this.#measure({
+      ...job,
+      isProbe: true,
+      suggestion: { ...suggestion, params: unlimited },
+    });
     const { throughput } = first.verdict.performance;
     if (throughput === null) {
       throw new FitnessCalculationError('the benchmark reported no throughput', undefined, {
@@ -171,7 +180,9 @@ export class Measuring {
     if (service.failed.aborted) throw service.failed.reason;
   }
 
-  async #measure({ group, service, suggestion, attempt, signal, loads }: Job): Promise<Measurement> {
+  async #measure(job: Job): Promise<Measurement> {
+    const { group, service, suggestion, attempt, signal } = job;
+    const limit = this.#limitOf(job);
     const { benchmark, benchmarkConfig, clock, events, store, seed, evaluationTimeout: timeout } = this.#deps;
     const { trialId, params } = suggestion;
     const { sampleSize } = this.#deps;
@@ -186,6 +197,7 @@ export class Measuring {
     const context: BenchmarkContext = {
       ...{ ...trial, clock, events, runId: store.runId, seed, timeout, signal: bounded.signal },
       sampleSize: isSearch(suggestion) ? sampleSize : undefined,
+      isHopeless: limit && ((bounds) => isHopeless(bounds, limit, this.#deps.fitness)),
       toolHost: async (where) =>
         where === 'master' ? group.toolHost(trialId, attempt) : this.#deps.controller(trial),
       keep: async ({ name, content }: RawOutput) => store.keep(trialId, name, content),
@@ -198,17 +210,40 @@ export class Measuring {
       throw blamedByWords(error, this.#deps.benchmarkPatterns);
     }
     for (const output of result.raw) await context.keep(output);
-    return await this.#score(result, suggestion, loads?.asIs, signal);
+    return result.censored !== undefined && limit !== undefined
+      ? this.#scoreCensored(result, result.censored.running, limit)
+      : await this.#score(result, job);
   }
 
-  async #score(
-    result: BenchmarkResult,
-    { origin }: Suggestion,
-    asIs: Measurement | undefined,
-    signal: AbortSignal,
-  ): Promise<Measurement> {
+  /** What a measurement of the search must be able to reach; undefined: it runs to its end. */
+  #limitOf({ suggestion, loads, isProbe = false }: Job): Limit | undefined {
+    const { incumbent, speedTarget } = this.#deps;
+    // With a target that is still to come costs cannot be compared.
+    if (incumbent === undefined || speedTarget !== undefined || isProbe) return undefined;
+    const isJudged = isSearch(suggestion) || loads?.asIs !== undefined;
+    return isJudged ? better(incumbent.limit, loads?.limit) : undefined;
+  }
+
+  /** Never better than what it was given up for. */
+  #scoreCensored(result: BenchmarkResult, running: Judged, limit: Limit): Measurement {
+    const { fitness: settings } = this.#deps;
+    const { performance, percentiles, flags, numPrompts } = result;
+    const judged: Judged = { ...performance, percentiles };
+    const { sum, terms } = cost(judged, settings);
+    const costs = [sum, cost(running, settings).sum, 1.05 * limit.fitness].filter(Number.isFinite);
+    return {
+      numPrompts,
+      verdict: {
+        ...{ kind: 'scored', censored: true, fitness: Math.max(...costs), terms, performance },
+        ...{ percentiles, violations: violations(judged, settings), flags },
+      },
+    };
+  }
+
+  async #score(result: BenchmarkResult, { suggestion, loads, signal }: Job): Promise<Measurement> {
     const { speedTarget } = this.#deps;
-    const present = asIs?.verdict.performance ?? result.performance;
+    const { origin } = suggestion;
+    const present = loads?.asIs?.verdict.performance ?? result.performance;
     const own =
       origin === 'current' ? speedTarget?.of(present.generate_speed) : speedTarget?.settings(signal);
     const settings = (await own) ?? this.#deps.fitness;

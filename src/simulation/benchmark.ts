@@ -1,13 +1,14 @@
 import { createRng } from '../base/rng.ts';
 import { ms } from '../base/units.ts';
-import type { Percentiles } from '../core/fitness/fitness.ts';
+import { bounds, performanceOf, running, type Observed } from '../core/fitness/bounds.ts';
+import type { Judged, Percentiles } from '../core/fitness/fitness.ts';
 import { distribution, percentilesOf } from '../core/fitness/percentiles.ts';
 import { arrivals } from '../core/load/arrivals.ts';
 import { normal } from '../core/pso/draws.ts';
-import { simulateLoad } from '../core/serving/cluster.ts';
+import { simulateLoad, type SimulatedOutcome } from '../core/serving/cluster.ts';
 import { loadOf, settingsOf } from '../core/serving/params.ts';
 import type { Preset } from '../core/serving/presets.ts';
-import type { Benchmark, BenchmarkResult } from '../parallel/ports.ts';
+import type { Benchmark, BenchmarkContext, BenchmarkResult } from '../parallel/ports.ts';
 
 export interface SimulatedBenchmarkOptions {
   readonly preset: Preset;
@@ -31,8 +32,75 @@ export interface SimulatedLoad {
   readonly time_per_output_token: keyof Percentiles;
 }
 
+interface Size {
+  readonly promptTokens: number;
+  readonly outputTokens: number;
+}
+
 const average = (length: SimulatedLoad['input_len']): number =>
   Math.max(1, Math.round(typeof length === 'number' ? length : length.mean));
+
+interface Early {
+  readonly observed: Observed;
+  readonly best: Judged;
+}
+
+/** As the load generator looks at it twice a second. */
+const looks = 50;
+
+/** When a benchmark is seen to be hopeless: it stays so, so that the first moment of it can be bisected. */
+function endedEarly(
+  outcome: SimulatedOutcome,
+  about: { readonly config: SimulatedLoad; readonly speed: number; readonly size: Size },
+  { isHopeless }: BenchmarkContext,
+): Early | undefined {
+  const at = (look: number): Early => {
+    const observed = observedAt(outcome, (outcome.durationMs * look) / looks, about);
+    return { observed, best: bounds(observed, about.config) };
+  };
+  let [low, high] = [0, looks - 1];
+  if (isHopeless?.(at(high).best) !== true) return undefined;
+  while (high - low > 1) {
+    const middle = Math.floor((low + high) / 2);
+    if (isHopeless(at(middle).best)) high = middle;
+    else low = middle;
+  }
+  return at(high);
+}
+
+function observedAt(
+  { requests }: SimulatedOutcome,
+  now: number,
+  { speed, size }: { readonly speed: number; readonly size: Size },
+): Observed {
+  const done = requests.filter(({ endMs }) => endMs <= now);
+  return {
+    elapsedS: now / speed / 1000,
+    requests: requests.length,
+    maxOutputTokens: requests.length * size.outputTokens,
+    ttftsMs: requests.flatMap(({ ttftMs, e2elMs, endMs }) => {
+      const due = endMs - e2elMs;
+      return due > now ? [] : [Math.min(ttftMs, now - due) / speed];
+    }),
+    tpotsMs: done.map((one) => tpotOf(one) / speed),
+    tokens: done.length * size.outputTokens,
+    failed: 0,
+  };
+}
+
+function censoredResult({ observed, best }: Early, config: SimulatedLoad): BenchmarkResult {
+  const { percentiles = {} } = best;
+  const performance = performanceOf(best);
+  return {
+    ...{ performance, percentiles, goodput: null, numPrompts: config.num_prompts },
+    raw: [{ name: 'benchmark.json', content: `${JSON.stringify({ bounds: performance }, null, 2)}\n` }],
+    flags: ['simulated', `ended early, after ${observed.elapsedS.toFixed(1)} s: nothing could save it`],
+    censored: { running: running(observed, config) },
+  };
+}
+
+const tpotOf = ({ e2elMs, ttftMs, outputTokens }: SimulatedOutcome['requests'][number]): number =>
+  (e2elMs - ttftMs) / Math.max(1, outputTokens - 1);
 
 /** The load generator against the model of the engine, on the study's clock. */
 export function simulatedBenchmark(options: SimulatedBenchmarkOptions): Benchmark<SimulatedLoad> {
@@ -52,14 +120,14 @@ export function simulatedBenchmark(options: SimulatedBenchmarkOptions): Benchmar
         dueMs: arrivals(config.num_prompts, rate * speed, rng),
       });
       const durationS = outcome.durationMs / speed / 1000;
-      await context.clock.sleep(ms(durationS * 1000), context.signal);
+      const early = endedEarly(outcome, { config, speed, size }, context);
+      await context.clock.sleep(ms((early?.observed.elapsedS ?? durationS) * 1000), context.signal);
+      if (early !== undefined) return censoredResult(early, config);
       const of = (value: (request: (typeof outcome.requests)[number]) => number) =>
         distribution(outcome.requests.map((request) => value(request) / speed));
       const ttft = of(({ ttftMs }) => ttftMs);
       const e2el = of(({ e2elMs }) => e2elMs);
-      const tpot = of(
-        ({ e2elMs, ttftMs, outputTokens }) => (e2elMs - ttftMs) / Math.max(1, outputTokens - 1),
-      );
+      const tpot = of(tpotOf);
       const tokens = outcome.requests.reduce((sum, { outputTokens }) => sum + outputTokens, 0);
       const percentiles: BenchmarkResult['percentiles'] = Object.fromEntries(
         Object.entries({ ttft_ms: ttft, tpot_ms: tpot, e2el_ms: e2el }).flatMap(([name, one]) =>

@@ -95,7 +95,10 @@ export class Refinement {
   #roots(told: readonly TrialRecord[]): ScoredRecord[] {
     const { finalists, maxSteps, slos, sloCoefficient: slo_coefficient } = this.#options;
     if (maxSteps === 0 || this.#loads.length === 0) return [];
-    const measured = told.filter(isCandidate).filter(isScored);
+    const measured = told
+      .filter(isCandidate)
+      .filter(isScored)
+      .filter(({ verdict }) => verdict.censored !== true);
     const rated = measured.map((record) => ({ record, ...record.verdict }));
     return refinementCandidates(rated, finalists, { ...slos, slo_coefficient }).map(({ record }) => record);
   }

@@ -1,3 +1,5 @@
+import type { Judged } from '../../src/core/fitness/fitness.ts';
+import type { BenchmarkContext } from '../../src/parallel/ports.ts';
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -26,6 +28,7 @@ async function measure(
   params: Record<string, number> = {},
   metrics?: (read: number) => string,
   signal = never,
+  isHopeless?: BenchmarkContext['isHopeless'],
 ) {
   let reads = 0;
   const server = createServer((request, response) => {
@@ -56,6 +59,7 @@ async function measure(
     seed: 1,
     timeout: ms(60_000),
     sampleSize: undefined,
+    isHopeless,
     toolHost: async () => Promise.reject(new Error('it needs none')),
     keep: async () => Promise.resolve(),
   };
@@ -233,6 +237,26 @@ describe('the built-in load generator', () => {
     await expect(measure((_request, response) => void response.writeHead(404).end())).rejects.toThrow(/404/);
     const { performance } = await measure(stream(), { threads: 2 });
     expect(performance.success_rate).toBe(1);
+  });
+
+  test('a measurement that nothing can save is ended, with what it could have come to at best', async () => {
+    const slow = { num_prompts: 40, max_concurrency: 4, output_len: 60, threads: 2 };
+    const seen: Judged[] = [];
+    const began = performance.now();
+    const result = await measure(stream({ delayMs: 15 }), slow, {}, undefined, never, (bounds) => {
+      seen.push(bounds);
+      return (bounds.generate_speed ?? 0) < 2000;
+    });
+    // All of it would take 9 s.
+    expect(performance.now() - began).toBeLessThan(6000);
+    expect(result.censored?.running.generate_speed).toBeLessThan(result.performance.generate_speed!);
+    expect(result.flags[0]).toContain('ended early');
+    const last = seen.at(-1)!;
+    expect(result.performance.generate_speed).toBe(last.generate_speed);
+    expect(last.time_per_output_token).toBeLessThan(0.03);
+    expect(last.success_rate).toBe(1);
+    const { performance: next } = await measure(stream(), { threads: 2 });
+    expect(next.success_rate).toBe(1);
   });
 
   test('several threads share the requests and the concurrency', async () => {

@@ -127,6 +127,21 @@ describe('a simulated study', () => {
     for (const { warm, start_s } of again) expect(start_s > 0.1).toBe(warm !== true);
   });
 
+  test('what is hopeless is ended early: the same answer, sooner', async () => {
+    const whole = await simulate({ seed: 3, values: { abort_hopeless: false } });
+    const early = await simulate({ seed: 3 });
+    const censored = early.entries.filter(
+      (entry) =>
+        entry.type === 'told' && entry.record.verdict.kind === 'scored' && entry.record.verdict.censored,
+    );
+    expect(censored.length).toBeGreaterThan(3);
+    expect(early.summary.duration_s).toBeLessThan(0.97 * whole.summary.duration_s);
+    const ratio =
+      early.summary.improvement.generate_speed_ratio! / whole.summary.improvement.generate_speed_ratio!;
+    expect(ratio).toBeGreaterThan(0.97);
+    expect(early.summary.best?.flags).not.toContain(expect.stringContaining('ended early'));
+  });
+
   test('where only the load may vary one service is started for the search', async () => {
     const field = { name: 'CONCURRENCY', config_position: 'env', min: 1, max: 128, dtype: 'int', value: 8 };
     const values = { emulator: { preset: 'demo', target_field: [field] }, confirm_runs: 0 };

@@ -11,6 +11,8 @@ import { appliedLoad, sampled } from '../tool.ts';
 import { parseGoodput } from './goodput.ts';
 import { makePrompts } from './prompts.ts';
 import { metricsBetween, readMetrics, resetCaches } from './server-metrics.ts';
+import { HopelessWatch } from './hopeless.ts';
+import type { Seen } from './ledger.ts';
 import { LoadThreads } from './threads.ts';
 
 /** Fields of the search replace the load of the table. */
@@ -82,6 +84,9 @@ function jobsOf(whole: LoadJob, threads: number): LoadJob[] {
   });
 }
 
+/** Between two looks at a load that may be hopeless. */
+const progressMs = 500;
+
 /** A load generator for OpenAI-compatible servers, on worker threads of its own. */
 export class BuiltinBenchmark implements Benchmark<BuiltinConfig> {
   readonly name = 'builtin';
@@ -113,25 +118,27 @@ export class BuiltinBenchmark implements Benchmark<BuiltinConfig> {
       // Its own limit strikes first, so that what came by then is still a measurement.
       timeoutMs: Math.min(load.timeout * 1000, context.timeout * 0.98),
       stallMs: load.stall_timeout * 1000,
+      progressMs: context.isHopeless === undefined ? undefined : progressMs,
     };
+    const watch = new HopelessWatch(job, load, context);
     const { signal } = context;
     let before: Awaited<ReturnType<typeof readMetrics>>;
     let results: LoadResult[];
     try {
-      results = await this.#threads.run(
-        jobsOf(job, threadCount(load)),
-        async () => {
-          if (load.reset_cache) await resetCaches(target.baseUrl, signal);
-          before = await readMetrics(target.baseUrl, signal);
-        },
-        signal,
-      );
+      const beforeStart = async (): Promise<void> => {
+        if (load.reset_cache) await resetCaches(target.baseUrl, signal);
+        before = await readMetrics(target.baseUrl, signal);
+        watch.begin();
+      };
+      const onProgress = (seen: readonly Seen[]): boolean => watch.look(seen);
+      results = await this.#threads.run(jobsOf(job, threadCount(load)), { beforeStart, onProgress }, signal);
     } catch (error) {
       if (error instanceof UnusableTarget) throw unusable(target, error.message, error.status, error.code);
       throw error;
     }
     const server = before && metricsBetween(before, await readMetrics(target.baseUrl, signal));
     const whole = together(results);
+    if (watch.ended !== undefined) return watch.ended;
     if (!whole.outcomes.some((outcome) => outcome.ok)) throw nothingSucceeded(target, whole);
     const date = context.clock.wallTime().toISOString();
     return summarizeLoad(job, load, whole, { date, server: server ?? {}, threads: results.length });

@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { setMaxListeners } from 'node:events';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { Pool } from 'undici';
+import { Ledger, type Seen } from './ledger.ts';
 import type { Prompt } from './prompts.ts';
 import { completion, type Endpoint, type RequestOutcome } from './request.ts';
 
@@ -19,6 +20,8 @@ export interface LoadJob {
   readonly timeoutMs: number;
   /** Without a word of the server for so long, although it was asked, the load is given up. */
   readonly stallMs: number;
+  /** How often to say what was seen so far; undefined: never. */
+  readonly progressMs?: number | undefined;
 }
 
 export interface LoadResult {
@@ -106,13 +109,17 @@ async function converse(
   endpoint: Endpoint,
   { text, maxTokens, more }: Prompt,
   due: number,
+  ledger: Ledger,
   signal: AbortSignal,
 ): Promise<RequestOutcome[]> {
   const outcomes: RequestOutcome[] = [];
   const said = [text];
   for (const next of [...more, undefined]) {
     const dueAt = outcomes.length === 0 ? due : performance.now();
-    const { outcome, text: answer } = await completion(endpoint, { said, maxTokens }, dueAt, signal);
+    const flight = ledger.begin(dueAt);
+    const onFirst = (now: number): void => flight.first(now);
+    const { outcome, text: answer } = await completion(endpoint, { said, maxTokens, onFirst }, dueAt, signal);
+    flight.end(outcome);
     outcomes.push(outcome);
     if (!outcome.ok) break;
     if (next !== undefined) said.push(answer, next);
@@ -164,6 +171,13 @@ const sampleMs = 5;
 /** On the time line that all threads share. */
 const sharedNow = (): number => performance.timeOrigin + performance.now();
 
+/** What a load says while it goes on. */
+export interface Reports {
+  /** Warmed up; gives the moment to begin. */
+  readonly ready: () => Promise<number>;
+  readonly progress: (seen: Seen) => void;
+}
+
 /**
  * Warms up, waits for the others (`ready` gives the moment to begin), then loads the target. Requests that the time
  * limit or the signal cuts off are outcomes like others.
@@ -171,7 +185,7 @@ const sharedNow = (): number => performance.timeOrigin + performance.now();
  */
 export async function generateLoad(
   job: LoadJob,
-  ready: () => Promise<number>,
+  { ready, progress }: Reports,
   signal: AbortSignal,
 ): Promise<LoadResult> {
   const base = new URL(job.baseUrl);
@@ -191,13 +205,15 @@ export async function generateLoad(
     bodyTimeout: 0,
     headersTimeout: 0,
   });
+  let ticking: NodeJS.Timeout | undefined;
   try {
     const model = job.model ?? (await watch.during(async () => firstModel(pool, basePath, both)));
     const path = `${basePath}/v1/${job.endpoint === 'chat' ? 'chat/completions' : 'completions'}`;
     const chat = job.endpoint === 'chat';
+    let ledger = new Ledger();
     const endpoint: Endpoint = { pool, path, model, chat, ignoreEos: job.ignoreEos, heard };
     const one = async (prompt: Prompt, due: number): Promise<RequestOutcome[]> =>
-      watch.during(async () => converse(endpoint, prompt, due, both));
+      watch.during(async () => converse(endpoint, prompt, due, ledger, both));
     const models = `${basePath}/v1/models`;
     await watch.during(async () => openConnections(pool, models, job.maxConcurrency, both));
     const now = { signal: both, began: performance.now() };
@@ -207,6 +223,8 @@ export async function generateLoad(
     const lateness = monitorEventLoopDelay({ resolution: sampleMs });
     lateness.enable();
     const began = beganMs - performance.timeOrigin;
+    ledger = new Ledger();
+    ticking = setInterval(() => progress(ledger.seen(performance.now())), job.progressMs ?? 2 ** 31 - 1);
     const { outcomes, peak } = await runAll(job.prompts, job.maxConcurrency, job.due, one, {
       signal: both,
       began,
@@ -221,6 +239,7 @@ export async function generateLoad(
       loopDelayP99Ms: Math.max(0, lateness.percentile(99) / 1e6 - sampleMs),
     };
   } finally {
+    clearInterval(ticking);
     clearTimeout(timer);
     const destroyed = pool.destroy();
     // It waits for connections that are being opened: to a machine that is gone, for long.

@@ -15,6 +15,8 @@ export interface Endpoint {
 export interface Ask {
   readonly said: readonly string[];
   readonly maxTokens: number;
+  /** Called once the first token is there. */
+  readonly onFirst?: ((now: number) => void) | undefined;
 }
 
 /** The outcome, and the answer for whoever goes on with it. */
@@ -85,7 +87,7 @@ async function attempt(
   signal: AbortSignal,
 ): Promise<Answered & { answered: boolean }> {
   return new Promise((resolve) => {
-    const stream = new TokenStream(due);
+    const stream = new TokenStream(due, ask.onFirst);
     let status = 0;
     let excerpt = '';
     const onAbort = new Set<() => void>();

@@ -38,6 +38,7 @@ const eventLimit = 4 * 1024 * 1024;
 /** Follows the events of one streamed completion. Times are ms; none of its input makes it throw. */
 export class TokenStream {
   readonly #due: number;
+  readonly #onFirst: (now: number) => void;
   readonly #itls: number[] = [];
   readonly #decoder = new TextDecoder();
   readonly #text: string[] = [];
@@ -57,8 +58,9 @@ export class TokenStream {
   #usage: StreamEvent['usage'];
   #error: string | undefined;
 
-  constructor(due: number) {
+  constructor(due: number, onFirst: (now: number) => void = () => undefined) {
     this.#due = due;
+    this.#onFirst = onFirst;
   }
 
   /** Bytes as they arrived at `now`. */
@@ -114,8 +116,10 @@ export class TokenStream {
   }
 
   #token(): void {
-    if (this.#first === undefined) this.#first = this.#now;
-    else this.#itls.push(this.#now - this.#last);
+    if (this.#first === undefined) {
+      this.#first = this.#now;
+      this.#onFirst(this.#now);
+    } else this.#itls.push(this.#now - this.#last);
     this.#last = this.#now;
     this.#events++;
   }

@@ -4,6 +4,7 @@ import { Worker } from 'node:worker_threads';
 import { settleAll } from '../../base/cancellation.ts';
 import { deferred } from '../../base/condition.ts';
 import { BenchmarkExecutionError } from '../../base/errors.ts';
+import type { Seen } from './ledger.ts';
 import { UnusableTarget, type LoadJob, type LoadResult } from './load.ts';
 import type { FromWorker, ToWorker } from './worker.ts';
 
@@ -12,6 +13,9 @@ function workerFile(): string {
   const beside = fileURLToPath(new URL('./worker.js', import.meta.url));
   return existsSync(beside) ? beside : beside.replace('/src/', '/dist/');
 }
+
+/** What all threads have seen so far; true ends the load. */
+export type OnProgress = (seen: readonly Seen[]) => boolean;
 
 /** A barrier before the measurement: every thread has warmed up before the first one begins. */
 export type BeforeStart = () => Promise<void>;
@@ -31,6 +35,22 @@ async function answerOf(worker: Worker, wanted: readonly FromWorker['type'][]): 
   }
 }
 
+/** Puts together what the threads say, and ends the load where that is enough. */
+function follow(workers: readonly Worker[], onProgress: OnProgress): () => void {
+  const seen = new Map<Worker, Seen>();
+  const listeners = workers.map((worker) => {
+    const listener = (message: FromWorker): void => {
+      if (message.type !== 'progress') return;
+      seen.set(worker, message.seen);
+      if (seen.size < workers.length || !onProgress([...seen.values()])) return;
+      for (const one of workers) post(one, { type: 'abort' });
+    };
+    worker.on('message', listener);
+    return () => worker.off('message', listener);
+  });
+  return () => listeners.forEach((off) => off());
+}
+
 /** A thread that was told to stop has this long to answer. */
 const graceMs = 2000;
 
@@ -44,7 +64,11 @@ export class LoadThreads implements AsyncDisposable {
    * One thread a job; all begin at the same moment.
    * @throws UnusableTarget, BenchmarkExecutionError where a thread failed, the signal's reason
    */
-  async run(jobs: readonly LoadJob[], beforeStart: BeforeStart, signal: AbortSignal): Promise<LoadResult[]> {
+  async run(
+    jobs: readonly LoadJob[],
+    { beforeStart, onProgress }: { readonly beforeStart: BeforeStart; readonly onProgress: OnProgress },
+    signal: AbortSignal,
+  ): Promise<LoadResult[]> {
     signal.throwIfAborted();
     const workers = jobs.map(() => this.#idle.pop() ?? new Worker(workerFile()));
     let given: NodeJS.Timeout | undefined;
@@ -54,6 +78,7 @@ export class LoadThreads implements AsyncDisposable {
       given = setTimeout(terminate, graceMs);
     };
     signal.addEventListener('abort', abort, { once: true });
+    const unfollow = follow(workers, onProgress);
     let answers: FromWorker[];
     try {
       for (const worker of workers) worker.ref();
@@ -64,6 +89,7 @@ export class LoadThreads implements AsyncDisposable {
       const message = `a thread of it failed: ${(error as Error).message}`;
       throw new BenchmarkExecutionError('builtin', message, undefined, { cause: error });
     } finally {
+      unfollow();
       signal.removeEventListener('abort', abort);
       clearTimeout(given);
     }
@@ -110,6 +136,7 @@ function resultOf(answer: FromWorker): LoadResult {
     case 'failed':
       throw new BenchmarkExecutionError('builtin', answer.message);
     case 'ready':
+    case 'progress':
       throw new BenchmarkExecutionError('builtin', 'a thread of it never began');
   }
 }

@@ -1,6 +1,7 @@
 import { parentPort } from 'node:worker_threads';
 import { need } from '../../base/assert.ts';
 import { deferred, type Deferred } from '../../base/condition.ts';
+import type { Seen } from './ledger.ts';
 import { generateLoad, UnusableTarget, type LoadJob, type LoadResult } from './load.ts';
 
 /** The load generator on a thread of its own: the controller's work cannot disturb its clock. */
@@ -13,6 +14,7 @@ export type ToWorker =
 export type FromWorker =
   /** Warmed up. */
   | { readonly type: 'ready' }
+  | { readonly type: 'progress'; readonly seen: Seen }
   | { readonly type: 'done'; readonly result: LoadResult }
   | {
       readonly type: 'unusable';
@@ -34,8 +36,9 @@ async function run(job: LoadJob): Promise<FromWorker> {
     send({ type: 'ready' });
     return begin.promise;
   };
+  const progress = (seen: Seen): void => send({ type: 'progress', seen });
   try {
-    return { type: 'done', result: await generateLoad(job, ready, controller.signal) };
+    return { type: 'done', result: await generateLoad(job, { ready, progress }, controller.signal) };
   } catch (error) {
     if (error instanceof UnusableTarget) {
       return { type: 'unusable', message: error.message, status: error.status, code: error.code };

@@ -11,6 +11,8 @@ export type LoadOutcome =
       readonly fitness: number;
       readonly performance: Judged;
       readonly violations: readonly Violation[];
+      /** It was ended early: what it could have come to at best. */
+      readonly isBound?: boolean;
     }
   | { readonly kind: 'failed' };
 
@@ -139,7 +141,7 @@ export class LoadSearch {
 
   /** Between two loads nothing is faster than either, nor sooner than the smaller one. */
   #canPay(lower: Probe, upper: Probe, best: Measured): boolean {
-    if (!isMeasured(lower) || !isMeasured(upper)) return true;
+    if (!isMeasured(lower) || !isMeasured(upper) || upper.outcome.isBound === true) return true;
     const { slos, incumbent = Infinity } = this.#options;
     const { performance: low } = lower.outcome;
     const { performance: high } = upper.outcome;
