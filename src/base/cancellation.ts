@@ -34,6 +34,7 @@ export function childController(...parents: readonly AbortSignal[]): ChildContro
 
 /** Waits for the work or the abort, whichever is first. The work itself goes on: only for work that owns nothing. */
 export async function abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  work.catch(() => undefined); // when the abort came first nobody else hears of its failure
   signal.throwIfAborted();
   return await new Promise<T>((resolve, reject) => {
     const onAbort = (): void => reject(signal.reason as Error);
