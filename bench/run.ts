@@ -1,5 +1,8 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { abort } from './abort.ts';
+import { confirmation } from './confirmation.ts';
+import { nested } from './nested.ts';
 import { loadgen } from './loadgen.ts';
 import { makespan } from './makespan.ts';
 import { schedule } from './schedule.ts';
@@ -15,6 +18,9 @@ const benches: Readonly<Record<string, (short: boolean) => Promise<readonly obje
   loadgen,
   schedule,
   search,
+  nested,
+  confirmation,
+  abort,
 };
 
 function table(rows: readonly object[]): string {

@@ -5,6 +5,7 @@ import type { EventSink } from './base/events.ts';
 import { trialId } from './base/units.ts';
 import { benchmarks } from './benchmarks/index.ts';
 import type { Settings, SettingsInput } from './config/settings.ts';
+import { setupOf } from './config/setup.ts';
 import type { Registry } from './config/validate.ts';
 import type { Optimizer } from './core/pso/optimizer.ts';
 import { circuitPolicy } from './core/resilience/circuit-breaker.ts';
@@ -231,6 +232,7 @@ async function announce(
       engine,
       benchmark,
       version,
+      setup: setupOf(settings),
       slos: settings.fitness,
       groups: members,
       ...(numerics.length === 0 ? {} : { changes_numerics: numerics }),

@@ -137,6 +137,7 @@ export function wireDispatcher(
     speedTarget,
     sampleSize: settings.sampleSize,
     benchmarkPatterns: settings.patterns.benchmark,
+    reuseService: settings.reuseService,
     incumbent: settings.abortHopeless ? incumbent : undefined,
     twoStage: twoStage && rate && { rate, multiplier: twoStage.multiplier },
     loadSearch: nestedLoad && {

@@ -10,6 +10,8 @@ export interface CliOptions extends Flags {
   readonly nodeString?: string;
   readonly nodesPerGroup: number;
   readonly loadBreakpoint?: boolean;
+  /** A run, a table or a list to begin with. */
+  readonly from?: string;
   readonly dryRun?: boolean;
   readonly json?: boolean;
   /** Layouts of other tools to write the results in as well. */
@@ -75,6 +77,10 @@ export function tuneOptions(command: Command): Command {
     .option('-e, --engine <name>', 'inference engine')
     .option('-b, --benchmark-policy <name>', 'benchmark')
     .option('-l, --load-breakpoint', 'go on with the newest unfinished run (also -lb)')
+    .option(
+      '--from <what>',
+      'begin with what is known: a run, a CSV of the original, or a JSON list of configurations',
+    )
     .option('--seed <n>', 'seed of the search and of the load', wholeNumber(0))
     .option(
       '--slo <text>',

@@ -12,6 +12,7 @@ import { vllmSweep } from '../report/vllm-sweep.ts';
 import { readJournal } from '../runs/journal-content.ts';
 import type { RunPaths } from '../runs/run-store.ts';
 import { readHistory } from '../runs/history.ts';
+import { warmStart } from '../runs/warm-start.ts';
 import { runToResume } from '../runs/catalog.ts';
 import { quote } from '../remote/quote.ts';
 import { isLive, paintLive } from '../ui/live.ts';
@@ -128,6 +129,7 @@ export async function tune(options: CliOptions): Promise<number> {
     }
     loaded = await loadSettings(options);
     if (options.loadBreakpoint === true) loaded = await withHistory(loaded, options);
+    if (options.from !== undefined) loaded = await withStart(loaded, options.from);
     if (options.dryRun === true) return printDryRun(loaded, options.json === true);
   } catch (error) {
     return printFailure(error, exitCodes.usage, options.json === true);
@@ -155,6 +157,16 @@ async function withHistory(loaded: Loaded, options: CliOptions): Promise<Loaded>
   const known = { ...input, history };
   const { length } = history;
   const note = `beginning with ${length} measurement${length === 1 ? '' : 's'} of earlier tables in ${settings.storeDir}`;
+  const resolved = resolveSettings(known, registry);
+  return { input: known, settings: { ...resolved, notes: [...resolved.notes, note] } };
+}
+
+/** Begins with what an earlier study or the user knows. */
+async function withStart({ settings, input }: Loaded, from: string): Promise<Loaded> {
+  const { seeds, history, note } = await warmStart(from, settings);
+  const { synchronous, algorithm } = settings.search;
+  const results = synchronous || algorithm === 'random' ? [] : history;
+  const known = { ...input, seeds, history: [...(input.history ?? []), ...results] };
   const resolved = resolveSettings(known, registry);
   return { input: known, settings: { ...resolved, notes: [...resolved.notes, note] } };
 }

@@ -167,6 +167,7 @@ export const topLevelShape = {
   ftol: number().default(-Infinity),
   ftol_iter: integer({ atLeast: 1 }).default(1),
   confirm_runs: integer({ atLeast: 0 }).default(3),
+  reuse_service: boolean().default(true),
   abort_hopeless: boolean().default(true),
   max_evaluations: integer({ above: 0 }).optional(),
   budget: duration().optional(),

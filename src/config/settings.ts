@@ -102,6 +102,8 @@ export interface Settings {
   readonly sampleSize: number | undefined;
   /** Benchmarks that cannot become the best any more are ended. */
   readonly abortHopeless: boolean;
+  /** A service is kept for the next trial that it can be measured with. */
+  readonly reuseService: boolean;
   readonly backup: boolean;
   /** How long to wait for a group to come back when all are down. */
   readonly recoveryTimeout: number;
@@ -123,6 +125,8 @@ export interface SettingsInput {
   readonly hosts?: HostGroups | undefined;
   /** What tables of the original say that was measured before. */
   readonly history?: readonly Measured[] | undefined;
+  /** Configurations to try first, after the present one. */
+  readonly seeds?: readonly ServingParams[] | undefined;
 }
 
 /** -e, else `engine`, else the only engine with a table, else mindie with a warning; a start script means `script`. */
@@ -253,7 +257,7 @@ export function resolveSettings(input: SettingsInput, registry: Registry): Setti
     rules,
     theory: theoryOf(top),
     workload: benchmark.workloadOf?.(benchmarkConfig),
-    presets: presetsOf(top, engine, engineConfig, parallel),
+    presets: [...(input.seeds ?? []), ...presetsOf(top, engine, engineConfig, parallel)],
     runtime: top.runtime,
     patterns: userPatterns(top.health_check),
     search: searchOf(top, flags),
@@ -269,6 +273,7 @@ export function resolveSettings(input: SettingsInput, registry: Registry): Setti
     seed: flags.seed ?? top.seed ?? 0,
     sampleSize: top.sample_size,
     abortHopeless: top.abort_hopeless,
+    reuseService: top.reuse_service,
     backup: flags.backup ?? false,
     recoveryTimeout: top.parallel.recovery_timeout,
     healthInterval: top.parallel.health_interval,

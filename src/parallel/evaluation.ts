@@ -62,7 +62,7 @@ export class Evaluation {
     attempt: number,
     signal: AbortSignal,
   ): Promise<Attempt> {
-    const { clock, serverKey } = this.#deps;
+    const { clock, serverKey, reuseService } = this.#deps;
     const began = clock.now();
     const progress: Progress = { starting: 0, warm: false, kept: undefined };
     let outcome: Attempt['outcome'];
@@ -76,7 +76,8 @@ export class Evaluation {
     const total = clock.now() - began;
     const { kept, warm } = progress;
     let stopError: ModelEvalStateError | undefined;
-    if (kept !== undefined && 'measured' in outcome && !signal.aborted && !kept.service.failed.aborted) {
+    const isSound = 'measured' in outcome && !signal.aborted && kept?.service.failed.aborted === false;
+    if (kept !== undefined && isSound && reuseService) {
       await this.#deps.store.keep(suggestion.trialId, 'service.log', kept.service.tail());
       group.keep({ ...kept, key: serverKey(suggestion.params) });
     } else if (kept !== undefined) stopError = await this.#stop(group, kept);

@@ -56,6 +56,8 @@ export interface EvaluationDependencies {
   readonly incumbent: Incumbent | undefined;
   /** The load of every configuration is searched on its running service; undefined: it is given. */
   readonly loadSearch: LoadSearchSettings | undefined;
+  /** Services are kept for the next trial. */
+  readonly reuseService: boolean;
   /** Equal for configurations that one running service can be measured with. */
   readonly serverKey: (params: ServingParams) => string;
   /** What the user knows of the words of the load tool. */

@@ -112,6 +112,8 @@ export type JournalEntry =
       readonly engine: string;
       readonly benchmark: string;
       readonly version: string;
+      /** Equal where measurements can be compared. */
+      readonly setup?: string;
       /** What trials are judged by. */
       readonly slos: FitnessSettings;
       readonly groups: readonly GroupRecord[];

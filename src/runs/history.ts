@@ -86,6 +86,12 @@ function measuredOf(row: Row, fields: readonly Field[], slos: FitnessSettings): 
   return [{ params: Object.fromEntries(params), fitness: cost }];
 }
 
+/** What one table says, or all of a directory. @throws ConfigurationError */
+export const tableHistory = (path: string, fields: readonly Field[], slos: FitnessSettings): Measured[] =>
+  statSync(path).isDirectory()
+    ? readHistory(path, fields, slos)
+    : rowsOf(path).flatMap((row) => measuredOf(row, fields, slos));
+
 /** What the tables of a store say about these fields, oldest first. @throws ConfigurationError */
 export function readHistory(storeDir: string, fields: readonly Field[], slos: FitnessSettings): Measured[] {
   return tables(storeDir).flatMap((file) => rowsOf(file).flatMap((row) => measuredOf(row, fields, slos)));

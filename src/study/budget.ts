@@ -33,6 +33,14 @@ const margin = 1.1;
 
 const text = (seconds: number): string => formatDuration(fromSeconds(Math.round(seconds)));
 
+/** Of one benchmark each: at the load that was found, and at the present one. */
+function benchmarkSeconds({ verdict, as_is, num_prompts }: TrialRecord): number[] {
+  return [verdict, ...(as_is ? [as_is.verdict] : [])].flatMap((one) => {
+    const throughput = one.kind === 'scored' ? one.performance.throughput : null;
+    return throughput === null || throughput <= 0 || num_prompts === null ? [] : [num_prompts / throughput];
+  });
+}
+
 /** What the time of a study is used for: nothing is begun that cannot end in it, and its tail confirms the answer. */
 export class Budget {
   readonly #options: BudgetOptions;
@@ -105,12 +113,13 @@ export class Budget {
     const own = told.filter(({ group_id, reused_from }) => group_id !== null && reused_from === null);
     const searched = own.filter(({ confirms }) => confirms === null);
     const starts = own.filter(({ warm }) => warm !== true).map(({ start_s }) => start_s);
-    const benchmarks = own.flatMap(({ benchmark_s, curve, verdict }) =>
-      verdict.kind === 'scored' ? [benchmark_s / (curve?.length ?? 1)] : [],
-    );
+    const benchmarks = own.flatMap(benchmarkSeconds);
+    // The present configuration is confirmed whatever it takes.
+    const present = Math.max(0, ...own.filter(({ trial_id }) => trial_id === 0).flatMap(benchmarkSeconds));
     if (searched.length > 0 && starts.length > 0 && benchmarks.length > 0) {
       const trials = searched.map(({ start_s, benchmark_s }) => start_s + benchmark_s);
-      return { trial: quantile(trials, q), confirmation: quantile(starts, q) + quantile(benchmarks, q) };
+      const benchmark = Math.max(present, quantile(benchmarks, q));
+      return { trial: quantile(trials, q), confirmation: quantile(starts, q) + benchmark };
     }
     if (expectedStart === undefined || expectedBenchmark === undefined) return undefined;
     return {

@@ -1,4 +1,4 @@
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -8,7 +8,8 @@ import { EventBus, type RunEvent } from '../../src/base/events.ts';
 import { VirtualClock } from '../../src/base/virtual-clock.ts';
 import { fromSeconds, ms } from '../../src/base/units.ts';
 import { simulatedStudy } from '../../src/cli/demo-study.ts';
-import { resolveSettings, type SettingsInput } from '../../src/config/settings.ts';
+import { warmStart } from '../../src/runs/warm-start.ts';
+import { resolveSettings, type Settings, type SettingsInput } from '../../src/config/settings.ts';
 import { vllmSweep } from '../../src/report/vllm-sweep.ts';
 import { readHistory } from '../../src/runs/history.ts';
 import type { Table } from '../../src/config/toml.ts';
@@ -20,15 +21,17 @@ interface Asked {
   readonly output?: string;
   readonly resume?: string;
   readonly history?: SettingsInput['history'];
+  readonly seeds?: SettingsInput['seeds'];
   readonly until?: (event: RunEvent) => boolean;
 }
 
-async function simulate({ values = {}, seed = 0, output, resume, history, until }: Asked = {}) {
+async function simulate({ values = {}, seed = 0, output, resume, history, seeds, until }: Asked = {}) {
   const directory = output ?? mkdtempSync(join(tmpdir(), 'optimizer-simulate-'));
   const input = {
     document: { values: { ...simulatedStudy, output: directory, ...values }, origin: {}, files: [] },
     flags: { simulate: true, seed },
     history,
+    seeds,
   };
   const events = new EventBus();
   const stop = new AbortController();
@@ -128,8 +131,10 @@ describe('a simulated study', () => {
   });
 
   test('what is hopeless is ended early: the same answer, sooner', async () => {
-    const whole = await simulate({ seed: 3, values: { abort_hopeless: false } });
-    const early = await simulate({ seed: 3 });
+    // The same configurations, whatever comes of them.
+    const values = { algorithm: 'random', iters: 4 };
+    const whole = await simulate({ seed: 3, values: { ...values, abort_hopeless: false } });
+    const early = await simulate({ seed: 3, values });
     const censored = early.entries.filter(
       (entry) =>
         entry.type === 'told' && entry.record.verdict.kind === 'scored' && entry.record.verdict.censored,
@@ -148,6 +153,54 @@ describe('a simulated study', () => {
     const { summary } = await simulate({ values });
     expect(summary.starts.made).toBe(1);
     expect(summary.improvement.generate_speed_ratio).toBeGreaterThan(1.5);
+  });
+
+  test('begins with what an earlier run of the same setup measured, and with positions alone of another', async () => {
+    const first = await simulate({ seed: 4, values: { iters: 3 } });
+    const loadOf = (values: Table): Settings =>
+      resolveSettings(
+        {
+          document: {
+            values: { ...simulatedStudy, output: first.directory, ...values },
+            origin: {},
+            files: [],
+          },
+          flags: { simulate: true },
+        },
+        registry,
+      );
+    const same = await warmStart('sim-4', loadOf({}));
+    expect(same.history.length).toBeGreaterThan(20);
+    expect(same.note).toContain('count as measured');
+    const other = await warmStart('sim-4', loadOf({ builtin: { num_prompts: 50 } }));
+    expect(other.history).toEqual([]);
+    expect(other.seeds).toEqual(same.seeds);
+    expect(other.note).toContain('setup was another one');
+    const known = await simulate({ seed: 5, values: { iters: 1 }, history: same.history, seeds: same.seeds });
+    const asked = known.entries.flatMap((entry) => (entry.type === 'asked' ? [entry.suggestion] : []));
+    expect(asked.slice(1, 4).map(({ origin }) => origin)).toEqual(['preset', 'preset', 'preset']);
+    const ratio = ({ summary }: typeof first): number => summary.improvement.generate_speed_ratio ?? 0;
+    expect(ratio(known)).toBeGreaterThanOrEqual(0.98 * ratio(first));
+  });
+
+  test.each([
+    ['no-such-run', /no such run or file/],
+    ['list.json', /entry 1 names NONSENSE/],
+    ['bounds.json', /entry 0 has a value outside/],
+    ['broken.json', /JSON/],
+    ['README.md', /none of these/],
+  ])('--from %s is refused with what can be given', async (name, message) => {
+    const output = mkdtempSync(join(tmpdir(), 'optimizer-from-'));
+    const files = {
+      'list.json': '[{ "MAX_NUM_SEQS": 64 }, { "NONSENSE": 1 }]',
+      'bounds.json': '[{ "MAX_NUM_SEQS": 640000 }]',
+      ...{ 'broken.json': '[{', 'README.md': '' },
+    };
+    for (const [file, text] of Object.entries(files)) writeFileSync(join(output, file), text);
+    const document = { values: { ...simulatedStudy, output }, origin: {}, files: [] };
+    const settings = resolveSettings({ document, flags: { simulate: true } }, registry);
+    const from = name.includes('.') ? join(output, name) : name;
+    await expect(warmStart(from, settings)).rejects.toThrow(message);
   });
 
   test('the same simulation again replaces itself', async () => {
@@ -170,7 +223,9 @@ describe('a simulated study', () => {
   });
 
   test('a slow group is given less to do', async () => {
-    const { summary } = await simulate({ values: { simulate: { group_speeds: [1, 1, 1, 0.4] } } });
+    const { summary } = await simulate({
+      values: { abort_hopeless: false, simulate: { group_speeds: [1, 1, 1, 0.4] } },
+    });
     const measured = summary.groups.map((group) => group.measured);
     expect(measured[3]).toBeLessThan(0.7 * Math.max(...measured));
   });

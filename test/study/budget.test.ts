@@ -12,7 +12,7 @@ const options: BudgetOptions = {
 const told = (id: number, fitness: number, seconds = { start_s: 100, benchmark_s: 100 }): TrialRecord => ({
   ...{ trial_id: trialId(id), group_id: groupId(0), params: { x: id }, failed_attempts: [] },
   ...{ reused_from: null, confirms: null, started_at: '', finished_at: '', duration_s: 200 },
-  ...{ num_prompts: 1, ...seconds },
+  ...{ num_prompts: 100, ...seconds },
   verdict: {
     ...{ kind: 'scored', fitness, terms: { generate_speed: 1, success_rate: 1 }, percentiles: {} },
     ...{ violations: [], flags: [] },
