@@ -129,7 +129,7 @@ export function wireDispatcher(
   const whole = createSearchSpace(ownFields(settings), settings.rules);
   const serverKey = (params: ServingParams): string =>
     paramsKey(twoStage === undefined && nestedLoad === undefined ? params : withoutLoad(params));
-  const { parallel, engineConfig, benchmarkConfig, fitness, seed } = settings;
+  const { theory, workload, parallel, engineConfig, benchmarkConfig, fitness, seed } = settings;
   const evaluation = new Evaluation({
     ...{ http, engine, engineConfig, benchmark, benchmarkConfig, fitness, clock, events, store, seed },
     evaluationTimeout: fromSeconds(parallel.evaluation_timeout),
@@ -162,6 +162,12 @@ export function wireDispatcher(
     rng: createRng(seed).fork('retries'),
     found: foundLoads(settings, loads, rate),
     serverKey,
-    broken: ({ origin, params }) => (origin === 'fine-tune' ? whole : settings.space).broken(params),
+    broken: ({ origin, params, trialId: id }) => {
+      const rule = (origin === 'fine-tune' ? whole : settings.space).broken(params);
+      const group = pool.groups.find((one) => one.connected);
+      if (rule !== undefined) return `breaks the constraint ${rule}`;
+      const why = group && engine.refused?.(engineConfig, params, group.topology(id), { theory, workload });
+      return why && `cannot fit: ${why}`;
+    },
   });
 }

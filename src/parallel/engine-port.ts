@@ -137,6 +137,8 @@ export interface Engine<C = unknown> {
   inspection?(config: C, node: NodeConfig, group: ServiceGroupConfig): Command | undefined;
   /** Undoes what a run that crashed left edited on a node; prints `restored PATH`. What was not edited stays. */
   putBack?(config: C, node: NodeConfig, group: ServiceGroupConfig): Command | undefined;
+  /** Why a configuration cannot fit into the devices' memory, with numbers: it needs no start to be found out. */
+  refused?(config: C, params: ServingParams, topology: GroupTopology, guidance: Guidance): string | undefined;
   /** Fields as the inspected master says: present values, bounds that its memory allows. */
   refine?(config: C, fields: readonly Field[], master: TopologyNode, guidance: Guidance): Refined;
   readBack?(config: C, params: ServingParams, topology: GroupTopology): ReadBack | undefined;

@@ -31,7 +31,7 @@ export interface DispatcherOptions {
   readonly found: FoundLoads | undefined;
   /** Equal for configurations that one running service can be measured with. */
   readonly serverKey: (params: ServingParams) => string;
-  /** The rule that a configuration breaks. */
+  /** Why a configuration needs no start: the rule that it breaks, or the memory that it would take. */
   readonly broken: (suggestion: Suggestion) => string | undefined;
   /** Hears of every record of `evaluateParticles`. */
   readonly resultCallback?: ((record: TrialRecord) => void | Promise<void>) | undefined;

@@ -28,9 +28,9 @@ export function measuredOf(
 }
 
 /** It costs no accelerator time. */
-export function refused(rule: string): Settled {
+export function refused(why: string): Settled {
   const error = new ConfigurationError(
-    `breaks the constraint ${rule}`,
+    why,
     {},
     {
       blame: 'params',

@@ -3,7 +3,8 @@ import type { ParamValue, ServingParams } from '../../core/space/field.ts';
 import type { EffectiveValue, Engine, GroupTopology, TopologyNode } from '../../parallel/ports.ts';
 import { fill, flagsOfFields, givenModel, mentions, ownWords } from '../arguments.ts';
 import { textsOf, tunedVariables } from '../fields.ts';
-import { layoutField, layoutOf, layoutText, parseLayout } from '../layout.ts';
+import { layoutField, layoutOf, layoutText, parseLayout, type Layout } from '../layout.ts';
+import { memoryInspection, refusedByMemory } from '../memory-prior.ts';
 import { sglangConfig, sglangFields, sglangFlags, sglangPresets, type SglangConfig } from './space.ts';
 import {
   commonPatterns,
@@ -26,6 +27,13 @@ const reserved = {
 
 const usualPlace = { port: 30_000, path: '/health_generate' };
 
+function presentLayout(config: SglangConfig, params: ServingParams, topology: GroupTopology): Layout {
+  const shape = shapeOf(topology);
+  const [only] = config.layouts ?? [];
+  const all = { tp: shape.devicesPerNode, pp: shape.nodes, dp: 1, ep: config.experts };
+  return layoutOf(params, only === undefined ? all : parseLayout(only));
+}
+
 function launchArguments(
   config: SglangConfig,
   params: ServingParams,
@@ -38,9 +46,7 @@ function launchArguments(
   const fields = sglangFields(config, shape);
   const others = ownWords(text, 'sglang.command', reserved);
   const place = servingPlace(topology, { ...usualPlace, port: portNumber(port, usualPlace.port) });
-  const [only] = config.layouts ?? [];
-  const all = { tp: shape.devicesPerNode, pp: shape.nodes, dp: 1, ep: config.experts };
-  const { tp, pp, dp, ep } = layoutOf(params, only === undefined ? all : parseLayout(only));
+  const { tp, pp, dp, ep } = presentLayout(config, params, topology);
   const sizes: [string, string, number][] = [
     ['--tp-size', '--tensor-parallel-size', tp],
     ['--pp-size', '--pipeline-parallel-size', pp],
@@ -146,6 +152,18 @@ export const sglangEngine: Engine<SglangConfig> = {
         model: name === '' ? givenModel(config.command.model, 'sglang') : name,
       },
     };
+  },
+
+  inspection(config, node, group) {
+    const [device = 0] = node.npu_ids;
+    return memoryInspection(config.command.model, device, { env: { ...group.env, ...node.env } });
+  },
+
+  refused(config, params, topology, guidance) {
+    const layout = presentLayout(config, params, topology);
+    const own = /--mem-fraction-static[= ]([\d.]+)/.exec(config.command.others)?.[1];
+    const utilization = Number(params['MEM_FRACTION_STATIC'] ?? own ?? 0.9);
+    return layout.ep ? undefined : refusedByMemory(topology, layout, utilization, guidance);
   },
 
   readBack(config, _params, topology) {

@@ -21,7 +21,7 @@ interface Start {
 }
 
 /** What is run where nothing is tuned: the only layout that the user wants, or all devices. */
-function usualLayout({
+export function usualLayout({
   config,
   topology,
   distributed,

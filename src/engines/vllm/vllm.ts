@@ -1,8 +1,10 @@
 import type { Engine } from '../../parallel/ports.ts';
 import { commonPatterns, operator, params, wrapper } from '../log-patterns.ts';
 import { portNumber, servingPlace } from '../place.ts';
+import { layoutOf } from '../layout.ts';
+import { memoryInspection, refusedByMemory } from '../memory-prior.ts';
 import { vllmConfig, type VllmConfig } from './config.ts';
-import { vllmPlan } from './plan.ts';
+import { usualLayout, vllmPlan } from './plan.ts';
 import { vllmReadBack } from './read-back.ts';
 import { distributedOf, vllmConstraints, vllmFields, vllmNumerics, vllmPresets } from './space.ts';
 
@@ -19,17 +21,29 @@ export const vllmEngine: Engine<VllmConfig> = {
   changesNumerics: vllmNumerics,
   plan: vllmPlan,
 
-  /** Whether it can span nodes by itself: asked once, and only where it has to. */
+  /** The model and the memory of a device; whether it can span nodes by itself, where it has to. */
   inspection(config, node, group) {
-    if (distributedOf(config, { nodes: group.nodes.length }) !== 'mp' || group.nodes.length < 2)
-      return undefined;
+    const env = { ...group.env, ...node.env };
+    const [device = 0] = node.npu_ids;
+    const spans = distributedOf(config, { nodes: group.nodes.length }) === 'mp' && group.nodes.length > 1;
+    if (!spans) return memoryInspection(config.command.model, device, { env });
     const script = `help=$("$@" serve --help=all 2>/dev/null) || help=
 case $help in *--nnodes*) echo nnodes=yes ;; ?*) echo nnodes=no ;; *) echo nnodes=unknown ;; esac`;
-    return {
-      argv: ['sh', '-c', script, 'sh', ...config.executable],
+    const before = {
+      argv: ['sh', '-c', script, 'sh', ...config.executable] as const,
       label: 'vllm serve --help=all',
-      env: { ...group.env, ...node.env },
+      env,
     };
+    return memoryInspection(config.command.model, device, { before, env });
+  },
+
+  refused(config, params, topology, guidance) {
+    const distributed = distributedOf(config, { nodes: topology.nodes.length });
+    const layout = layoutOf(params, usualLayout({ config, topology, distributed }));
+    const own = /--gpu-memory-utilization[= ]([\d.]+)/.exec(config.command.others)?.[1];
+    const utilization = Number(params['GPU_MEMORY_UTILIZATION'] ?? own ?? 0.9);
+    // Experts that are spread over all devices are counted by nobody here.
+    return layout.ep ? undefined : refusedByMemory(topology, layout, utilization, guidance);
   },
 
   readBack(config, _params, topology) {
