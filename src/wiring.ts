@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import type { EventSink } from './base/events.ts';
 import { createRng } from './base/rng.ts';
 import { fromSeconds, ms } from './base/units.ts';
+import { judgedStatistics } from './config/judged-statistics.ts';
 import type { Settings } from './config/settings.ts';
 import { createSearchSpace, paramsKey } from './core/space/space.ts';
 import { ownFields } from './refine.ts';
@@ -137,6 +138,7 @@ export function wireDispatcher(
     speedTarget,
     sampleSize: settings.sampleSize,
     benchmarkPatterns: settings.patterns.benchmark,
+    judgedBy: judgedStatistics(fitness, benchmarkConfig),
     reuseService: settings.reuseService,
     incumbent: settings.abortHopeless ? incumbent : undefined,
     twoStage: twoStage && rate && { rate, multiplier: twoStage.multiplier },

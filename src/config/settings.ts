@@ -1,5 +1,6 @@
 import { ConfigurationError } from '../base/errors.ts';
 import type { FitnessSettings, Objective } from '../core/fitness/fitness.ts';
+import { tooFew } from '../core/fitness/enough.ts';
 import { presetNames, type PresetName } from '../core/serving/presets.ts';
 import type { Measured } from '../core/pso/optimizer.ts';
 import type { ServingParams } from '../core/space/field.ts';
@@ -19,6 +20,7 @@ import { searchedSpace, spaceOf } from './space-settings.ts';
 import { ignoredKeys, type RuntimeTable, type TopLevel } from './schema.ts';
 import type { ConfigDocument } from './sources.ts';
 import { isTable, type Table } from './toml.ts';
+import { judgedStatistics } from './judged-statistics.ts';
 import { parseSlo } from './slo-text.ts';
 import { userPatterns, type UserPatterns } from './user-patterns.ts';
 import { pick, validate, type Registry, type Tool, type Workload } from './validate.ts';
@@ -184,6 +186,12 @@ function simulatedOf(
   };
 }
 
+/** Of one benchmark, as far as its table says; as many as anybody needs where it does not. */
+function plannedRequests({ sample_size: most }: TopLevel, benchmarkConfig: unknown): number {
+  const { num_prompts: prompts } = benchmarkConfig as { num_prompts?: unknown };
+  return typeof prompts === 'number' ? Math.min(prompts, most) : Infinity;
+}
+
 function budgetOf(
   top: TopLevel,
   flags: Flags,
@@ -247,6 +255,8 @@ export function resolveSettings(input: SettingsInput, registry: Registry): Setti
   ];
   const { space, rules } = spaceOf(tools, document, top, parallel.shape);
   const loadRule = loadRuleOf(top, space);
+  const fitness = fitnessOf(top, flags);
+  notes.push(...tooFew(judgedStatistics(fitness, benchmarkConfig), plannedRequests(top, benchmarkConfig)));
   const output = flags.output ?? top.output;
   return Object.freeze({
     engine: engine.name,
@@ -262,7 +272,7 @@ export function resolveSettings(input: SettingsInput, registry: Registry): Setti
     patterns: userPatterns(top.health_check),
     search: searchOf(top, flags),
     budget: budgetOf(top, flags, parallel),
-    fitness: fitnessOf(top, flags),
+    fitness,
     ...loadOf(top, space, loadRule),
     history: input.history ?? [],
     confirmation: { runs: top.confirm_runs, finalists: top.data_storage.pso_top_k },

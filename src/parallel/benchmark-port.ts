@@ -20,6 +20,15 @@ export interface RawOutput {
   readonly content: string;
 }
 
+/** Of the workload as it really was. */
+export interface Traits {
+  /** A request, on average. */
+  readonly output_tokens: number;
+  /** Share of answers that ended at their limit. */
+  readonly length_share?: number;
+  readonly prefix_cache_hit_ratio?: number;
+}
+
 export interface BenchmarkResult {
   readonly performance: PerformanceIndex;
   /** Not every load tool has every statistic. */
@@ -31,6 +40,10 @@ export interface BenchmarkResult {
   readonly raw: readonly RawOutput[];
   /** What a reader of the numbers must know, such as tokens that were counted by a fallback. */
   readonly flags: readonly string[];
+  /** What must be alike where measurements are compared; absent where the tool does not tell. */
+  readonly traits?: Traits;
+  /** Greedy answers to the same questions. */
+  readonly canary?: readonly string[];
   /** It was ended early because nothing could save it: `performance` is what it could have come to at best. */
   readonly censored?: {
     /** What it would have come to if it had gone on as it began. */
@@ -61,6 +74,8 @@ export interface BenchmarkContext {
   readonly seed: number;
   /** Hard limit of one benchmark. */
   readonly timeout: Ms;
+  /** Ask for greedy answers to the same questions as well. */
+  readonly canary?: boolean;
   /** Whether a measurement that comes to this at best need not be finished; undefined: all are. */
   readonly isHopeless?: ((bounds: Judged) => boolean) | undefined;
   /** At most so many prompts, while the swarm searches. */

@@ -4,6 +4,7 @@ import { FitnessCalculationError, IPCTimeoutError, ModelEvalStateError } from '.
 import type { EventSink } from '../base/events.ts';
 import { ms, toSeconds, type GroupId, type Ms, type TrialId } from '../base/units.ts';
 import { cost, fitness, type FitnessSettings, type Judged } from '../core/fitness/fitness.ts';
+import { tooFew } from '../core/fitness/enough.ts';
 import { violations } from '../core/fitness/slo.ts';
 import { isSearch, type Suggestion } from '../core/pso/optimizer.ts';
 import type { Field, ServingParams } from '../core/space/field.ts';
@@ -40,6 +41,8 @@ export interface EvaluationDependencies {
   readonly benchmark: Benchmark;
   readonly benchmarkConfig: unknown;
   readonly fitness: FitnessSettings;
+  /** The statistics of latencies that decide. */
+  readonly judgedBy: Parameters<typeof tooFew>[0];
   readonly clock: Clock;
   readonly events: EventSink;
   readonly store: RunStore;
@@ -199,6 +202,7 @@ export class Measuring {
     const context: BenchmarkContext = {
       ...{ ...trial, clock, events, runId: store.runId, seed, timeout, signal: bounded.signal },
       sampleSize: isSearch(suggestion) ? sampleSize : undefined,
+      canary: suggestion.origin === 'confirmation',
       isHopeless: limit && ((bounds) => isHopeless(bounds, limit, this.#deps.fitness)),
       toolHost: async (where) =>
         where === 'master' ? group.toolHost(trialId, attempt) : this.#deps.controller(trial),
@@ -249,7 +253,7 @@ export class Measuring {
     const own =
       origin === 'current' ? speedTarget?.of(present.generate_speed) : speedTarget?.settings(signal);
     const settings = (await own) ?? this.#deps.fitness;
-    const { performance, percentiles, goodput, flags, numPrompts } = result;
+    const { performance, percentiles, goodput, flags, numPrompts, traits, canary } = result;
     const judged: Judged = { ...performance, percentiles, goodput };
     const { fitness: cost, terms } = fitness(judged, settings);
     return {
@@ -262,7 +266,9 @@ export class Measuring {
         percentiles,
         ...(goodput === null ? {} : { goodput }),
         violations: violations(judged, this.#deps.fitness),
-        flags,
+        flags: [...flags, ...tooFew(this.#deps.judgedBy, numPrompts)],
+        ...(traits === undefined ? {} : { traits }),
+        ...(canary === undefined ? {} : { canary }),
       },
     };
   }

@@ -8,7 +8,10 @@ import type {
 } from '../core/fitness/fitness.ts';
 import type { Violation } from '../core/fitness/slo.ts';
 import type { Suggestion } from '../core/pso/optimizer.ts';
+import type { Traits } from './benchmark-port.ts';
 import type { Field, ParamValue, ServingParams } from '../core/space/field.ts';
+
+export type { Traits } from './benchmark-port.ts';
 
 /** What is written about an error: enough to understand it without the program. */
 export interface ErrorRecord {
@@ -40,6 +43,10 @@ export type Verdict =
       readonly goodput?: number;
       readonly violations: readonly Violation[];
       readonly flags: readonly string[];
+      /** Of the workload as it really was; absent where the load tool does not tell. */
+      readonly traits?: Traits;
+      /** Greedy answers to the same questions, of measurements that confirm. */
+      readonly canary?: readonly string[];
       /** Ended before its end, when nothing could save it: the numbers bound what it would have been. */
       readonly censored?: true;
       /** What the service did with each parameter; absent where its engine does not tell. */

@@ -11,6 +11,7 @@ import {
   type RunStatus,
   type TrialRecord,
 } from '../parallel/records.ts';
+import { canaryFlags, canaryOf, unlikeSiblings, type Canary } from './artefacts.ts';
 import { trustOf, type Trust } from './trust.ts';
 
 export interface TrialSummary {
@@ -81,6 +82,8 @@ export interface Summary {
   readonly improvement: { readonly generate_speed_ratio: number | null };
   /** null where nothing was recommended, or it was not measured again. */
   readonly trust: Trust | null;
+  /** Whether the recommended configuration still says what the present one says; null where it was not asked. */
+  readonly canary: Canary | null;
   /** Services started for trials with a verdict, and measurements that needed no start. */
   readonly starts: { readonly made: number; readonly saved: number };
   readonly artifacts: Readonly<Record<string, string>>;
@@ -197,19 +200,25 @@ export interface Ending {
   readonly error: ErrorRecord | null;
 }
 
-type Choices = Pick<Summary, 'baseline' | 'best' | 'closest'>;
+type Choices = Pick<Summary, 'baseline' | 'best' | 'closest' | 'canary'>;
 
 function choices(
   told: readonly TrialRecord[],
   slos: FitnessSettings | undefined,
   numerics: readonly string[],
 ): Choices {
-  if (slos === undefined) return { baseline: null, best: null, closest: null };
+  if (slos === undefined) return { baseline: null, best: null, closest: null, canary: null };
   const baseline = candidates(told, slos).find(({ record }) => isPresent(record));
   const best = bestOf(told, slos);
   const near = best === undefined ? closestOf(told, slos) : undefined;
-  const of = (candidate: Candidate): TrialSummary => trialSummary(candidate, baseline, numerics);
+  const canary = best && baseline && canaryOf(best, baseline);
+  const of = (candidate: Candidate): TrialSummary => {
+    const summary = trialSummary(candidate, baseline, numerics);
+    const more = candidate === best && canary !== undefined ? canaryFlags(canary) : [];
+    return { ...summary, flags: [...summary.flags, ...unlikeSiblings(candidate, told), ...more] };
+  };
   return {
+    canary: canary ?? null,
     baseline: baseline === undefined ? null : of(baseline),
     best: best === undefined ? null : of(best),
     closest: near === undefined ? null : { ...of(near), violations: near.violations },

@@ -86,7 +86,10 @@ function percent(share: number): string {
 }
 
 /** How far the answer holds: what measuring again says. */
-function trustLines({ trust, best }: Summary, { objective = 'throughput' }: FitnessSettings): string[] {
+function trustLines(
+  { trust, best, canary }: Summary,
+  { objective = 'throughput' }: FitnessSettings,
+): string[] {
   if (best === null) return [];
   if (trust === null) return ['It was measured once: the numbers may be luck (see confirm_runs).'];
   const { interval, noise, runs, beats_baseline, beats_runner_up, runner_up, demoted } = trust;
@@ -101,6 +104,11 @@ function trustLines({ trust, best }: Summary, { objective = 'throughput' }: Fitn
   return [
     `Measured again ${runs} times: ${low} to ${high}${unit} when you do the same (95 %; one run scatters by ${(100 * noise).toFixed(1)} %).`,
     ...(chances.length === 0 ? [] : [`Probability that it is ${chances.join(', ')}.`]),
+    ...(canary === null
+      ? []
+      : [
+          `Its greedy answers to ${canary.prompts} questions agree with the baseline's on ${percent(canary.agreement)}.`,
+        ]),
     ...(demoted === null ? [] : [`Trial ${demoted} promised more at first and did not hold.`]),
   ];
 }

@@ -29,6 +29,7 @@ async function measure(
   metrics?: (read: number) => string,
   signal = never,
   isHopeless?: BenchmarkContext['isHopeless'],
+  canary = false,
 ) {
   let reads = 0;
   const server = createServer((request, response) => {
@@ -60,6 +61,7 @@ async function measure(
     timeout: ms(60_000),
     sampleSize: undefined,
     isHopeless,
+    canary,
     toolHost: async () => Promise.reject(new Error('it needs none')),
     keep: async () => Promise.resolve(),
   };
@@ -259,6 +261,19 @@ describe('the built-in load generator', () => {
     expect(next.success_rate).toBe(1);
   });
 
+  test('says what the workload was really like, and asks its questions where that is wanted', async () => {
+    const { traits, canary } = await measure(stream({}), { output_len: 7 });
+    expect(traits).toEqual({ output_tokens: 7 });
+    expect(canary).toBeUndefined();
+    const seen: string[] = [];
+    const asked = await measure(stream({ seen }), {}, {}, undefined, never, undefined, true);
+    expect(asked.canary).toHaveLength(20);
+    expect(new Set(asked.canary)).toEqual(new Set([' x'.repeat(16)]));
+    expect(seen.slice(0, 20)).toContain('The capital of France is');
+    const deaf: RequestListener = (_request, response) => void response.writeHead(500).end();
+    await expect(measure(deaf, {}, {}, undefined, never, undefined, true)).rejects.toThrow('HTTP 500');
+  });
+
   test('several threads share the requests and the concurrency', async () => {
     let [active, peak] = [0, 0];
     const seen: string[] = [];
@@ -298,6 +313,7 @@ describe('the built-in load generator', () => {
       inputTokens: 1,
       outputTokens: 2,
       estimated: false,
+      finish: undefined,
     } as const;
     const load = {
       model: 'm',

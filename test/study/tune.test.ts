@@ -9,9 +9,11 @@ import type { Suggestion } from '../../src/core/pso/optimizer.ts';
 import { PSOOptimizer } from '../../src/core/pso/pso.ts';
 import { createSearchSpace } from '../../src/core/space/space.ts';
 import { Budget } from '../../src/study/budget.ts';
+import { requestsNeeded, tooFew } from '../../src/core/fitness/enough.ts';
+import { canaryFlags, canaryOf, unlikeSiblings } from '../../src/report/artefacts.ts';
 import { trustOf } from '../../src/report/trust.ts';
 import { confirmations } from '../../src/study/confirmation.ts';
-import { bestOf } from '../../src/parallel/candidates.ts';
+import { bestOf, candidates } from '../../src/parallel/candidates.ts';
 import type { JournalEntry, TrialRecord } from '../../src/parallel/records.ts';
 import { replay } from '../../src/study/replay.ts';
 import { tune } from '../../src/study/tune.ts';
@@ -216,6 +218,40 @@ describe('the confirmation', () => {
     expect(confirmations(missed, options).map(({ confirms }) => confirms as number)).toEqual([0, 1, 2]);
     const held = [...told, of(4, 100, 0.2, 1)];
     expect(confirmations(held, options)).toHaveLength(2);
+  });
+
+  test('marks what was measured on another workload, and answers that have changed', () => {
+    const mark = (record: TrialRecord, more: object): TrialRecord => ({
+      ...record,
+      verdict: { ...record.verdict, ...more },
+    });
+    const usual = { output_tokens: 128, length_share: 1, prefix_cache_hit_ratio: 0 };
+    const odd = { output_tokens: 90, length_share: 0.4, prefix_cache_hit_ratio: 0.5 };
+    const said = (...answers: string[]): object => ({ canary: answers });
+    const told = [
+      ...lucky.map((record) => mark(record, { traits: record.trial_id === 2 ? odd : usual })),
+      mark(of(3, 100, 0.1, 0), said('Paris', '4', 'cold')),
+      mark(of(4, 100, 0.1, 0), said('Paris', '4', 'cold')),
+      mark(of(5, 120, 0.3, 2), said('Paris', '5', 'blue')),
+    ];
+    const [present, , strange] = candidates(told, slos);
+    expect(unlikeSiblings(present!, told)).toEqual([]);
+    expect(unlikeSiblings(strange!, told)).toEqual([
+      'answers have 90 tokens, usual are 128: another workload',
+      '40 % of the answers end at their limit, usual are 100 %',
+      'prefix cache hits of 50 %, usual are 0 %',
+    ]);
+    const canary = canaryOf(strange!, present!);
+    expect(canary).toEqual({ prompts: 3, agreement: expect.closeTo(1 / 3, 6) as number, usual: 1 });
+    expect(canaryFlags(canary!)[0]).toContain('agree with the present configuration');
+    expect(canaryFlags({ prompts: 20, agreement: 0.9, usual: 0.95 })).toEqual([]);
+  });
+
+  test('percentiles of few requests are told beforehand', () => {
+    expect(requestsNeeded('p99')).toBe(1000);
+    expect(requestsNeeded('mean')).toBe(0);
+    expect(tooFew([{ of: 'time_to_first_token', statistic: 'p99' }], 200)[0]).toContain('fewer than 1000');
+    expect(tooFew([{ of: 'time_to_first_token', statistic: 'p95' }], 200)).toEqual([]);
   });
 
   test('says how far the answer can be believed, and who was demoted', () => {

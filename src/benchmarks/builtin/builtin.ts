@@ -5,6 +5,7 @@ import { arrivals } from '../../core/load/arrivals.ts';
 import type { ServingParams } from '../../core/space/field.ts';
 import type { Benchmark, BenchmarkContext, BenchmarkResult, BenchmarkTarget } from '../../parallel/ports.ts';
 import type { BuiltinConfig } from './config.ts';
+import { askCanary } from './canary.ts';
 import { UnusableTarget, type LoadJob, type LoadResult } from './load.ts';
 import { summarizeLoad, together } from './metrics.ts';
 import { appliedLoad, sampled } from '../tool.ts';
@@ -122,6 +123,7 @@ export class BuiltinBenchmark implements Benchmark<BuiltinConfig> {
     };
     const watch = new HopelessWatch(job, load, context);
     const { signal } = context;
+    const canary = context.canary === true ? await askCanary(target, load, signal) : undefined;
     let before: Awaited<ReturnType<typeof readMetrics>>;
     let results: LoadResult[];
     try {
@@ -141,7 +143,9 @@ export class BuiltinBenchmark implements Benchmark<BuiltinConfig> {
     if (watch.ended !== undefined) return watch.ended;
     if (!whole.outcomes.some((outcome) => outcome.ok)) throw nothingSucceeded(target, whole);
     const date = context.clock.wallTime().toISOString();
-    return summarizeLoad(job, load, whole, { date, server: server ?? {}, threads: results.length });
+    const about = { date, server: server ?? {}, threads: results.length };
+    const result = summarizeLoad(job, load, whole, about);
+    return canary === undefined ? result : { ...result, canary };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

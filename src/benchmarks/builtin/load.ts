@@ -48,7 +48,8 @@ export class UnusableTarget extends Error {
   }
 }
 
-async function firstModel(pool: Pool, basePath: string, signal: AbortSignal): Promise<string> {
+/** The first that the server lists. @throws UnusableTarget */
+export async function firstModel(pool: Pool, basePath: string, signal: AbortSignal): Promise<string> {
   const path = `${basePath}/v1/models`;
   try {
     const { statusCode, body } = await pool.request({ path, method: 'GET', signal });

@@ -1,5 +1,5 @@
 import { distribution, percentilesOf, type Distribution } from '../../core/fitness/percentiles.ts';
-import type { BenchmarkResult, LatencyName } from '../../parallel/ports.ts';
+import type { BenchmarkResult, LatencyName, Traits } from '../../parallel/ports.ts';
 import { scoredLatency } from '../statistics.ts';
 import type { BuiltinConfig } from './config.ts';
 import { keeping, parseGoodput, tpotOf } from './goodput.ts';
@@ -60,6 +60,18 @@ function flagsOf(
     ...(preemptions > 0 ? [`preemptions: ${preemptions}`] : []),
     ...(late ? [`distorted: the generator was ${loopDelayP99Ms.toFixed(0)} ms late (p99)`] : []),
   ];
+}
+
+/** What must be alike where measurements are compared. */
+function traitsOf(completed: readonly Completed[], { prefix_cache_hit_ratio: hits }: ServerMetrics): Traits {
+  const ended = completed.filter(({ finish }) => finish !== undefined);
+  return {
+    output_tokens: sum(completed.map(({ outputTokens }) => outputTokens)) / completed.length,
+    ...(ended.length === 0
+      ? {}
+      : { length_share: ended.filter(({ finish }) => finish === 'length').length / ended.length }),
+    ...(hits === undefined ? {} : { prefix_cache_hit_ratio: hits }),
+  };
 }
 
 const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
@@ -126,5 +138,6 @@ export function summarizeLoad(
     numPrompts: job.prompts.length,
     raw: [{ name: 'benchmark.json', content: `${JSON.stringify(document, null, 2)}\n` }],
     flags: flagsOf(completed, load, about.server),
+    traits: traitsOf(completed, about.server),
   };
 }

@@ -39,6 +39,8 @@ export type RequestOutcome =
       readonly outputTokens: number;
       /** Counted from events, because the server reports no usage. */
       readonly estimated: boolean;
+      /** Why the answer ended, in the server's word. */
+      readonly finish: string | undefined;
     }
   | {
       readonly ok: false;

@@ -55,6 +55,7 @@ export class TokenStream {
   #last = 0;
   #events = 0;
   #done = false;
+  #finish: string | undefined;
   #usage: StreamEvent['usage'];
   #error: string | undefined;
 
@@ -87,6 +88,7 @@ export class TokenStream {
       inputTokens: this.#usage?.prompt_tokens ?? 0,
       outputTokens: counted ?? this.#events,
       estimated: counted === undefined,
+      finish: this.#finish,
     };
   }
 
@@ -108,7 +110,9 @@ export class TokenStream {
     this.#usage = event.usage ?? this.#usage;
     const choice = event.choices?.[0];
     if (choice === undefined) return;
-    if (isGiven(choice.finish_reason)) this.#done = true;
+    const { finish_reason: finish } = choice;
+    if (isGiven(finish)) this.#done = true;
+    if (typeof finish === 'string') this.#finish = finish;
     const text = textOf(choice);
     if (text === '') return;
     this.#text.push(text);
