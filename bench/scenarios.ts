@@ -23,6 +23,8 @@ export interface Scenario {
   readonly speeds: readonly number[];
   /** Not looked at while the search was made. */
   readonly heldBack: boolean;
+  /** The least cost, where it is known. */
+  readonly best?: number;
   truth(params: ServingParams): Truth;
 }
 

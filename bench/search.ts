@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { quantileSorted } from 'simple-statistics';
 import { createRng } from '../src/base/rng.ts';
 import type { Optimizer } from '../src/core/pso/optimizer.ts';
@@ -5,6 +6,8 @@ import { PSOOptimizer } from '../src/core/pso/pso.ts';
 import { RandomSearch } from '../src/core/pso/random.ts';
 import { SynchronousPso } from '../src/core/pso/synchronous.ts';
 import { race, type Race } from './race.ts';
+import { runFile } from '../test/parity/run.ts';
+import { testFunctions } from './functions.ts';
 import { tuningScenarios, type Scenario } from './scenarios.ts';
 
 /**
@@ -101,7 +104,7 @@ function bestKnown(scenario: Scenario): number {
 }
 
 function rowsOf(name: string, scenarios: readonly Scenario[], groups: number, seeds: number): SearchRow[] {
-  const bests = scenarios.map(bestKnown);
+  const bests = scenarios.map((scenario) => scenario.best ?? bestKnown(scenario));
   const all = Object.entries(methods).map(([method, make]) => ({
     method,
     races: scenarios.map((scenario, index) =>
@@ -130,11 +133,22 @@ function rowsOf(name: string, scenarios: readonly Scenario[], groups: number, se
   });
 }
 
+/** The swarm that all others are set against moves as the original's did. @throws where it does not */
+async function checkOriginal(): Promise<void> {
+  const vectors = resolve(import.meta.dirname, '../test/fixtures/parity');
+  const { passed, failed, errors } = await runFile(vectors, 'pso_run.json');
+  if (failed > 0 || passed === 0)
+    throw new Error(`the original's swarm is another one: ${errors.join('; ')}`);
+  console.log(`pso_run.json: ${passed} recorded runs of the original's swarm are the same`);
+}
+
 export async function search(short: boolean): Promise<readonly SearchRow[]> {
+  await checkOriginal();
   const scenarios = tuningScenarios();
   const parts: [string, Scenario[]][] = [
     ['tuning', scenarios.filter(({ heldBack }) => !heldBack)],
     ['held back', scenarios.filter(({ heldBack }) => heldBack)],
+    ['functions', testFunctions()],
   ];
   const groups = short ? [4] : [1, 4, 8, 16];
   return Promise.resolve(

@@ -107,7 +107,7 @@ function trustLines(
     ...(canary === null
       ? []
       : [
-          `Its greedy answers to ${canary.prompts} questions agree with the baseline's on ${percent(canary.agreement)}.`,
+          `Its greedy answers to ${canary.prompts} questions agree with the baseline's on ${(100 * canary.agreement).toFixed(0)} %.`,
         ]),
     ...(demoted === null ? [] : [`Trial ${demoted} promised more at first and did not hold.`]),
   ];

@@ -17,7 +17,7 @@ export interface FileResult {
 const skipLimit = 0.4;
 const freelySkipped = ['circuit_breaker.json', 'lifecycle.json', 'build_command.json'];
 
-async function runFile(directory: string, file: string): Promise<FileResult> {
+export async function runFile(directory: string, file: string): Promise<FileResult> {
   const adapter = adapters[file];
   if (adapter === undefined) {
     return { file, covered: false, passed: 0, failed: 0, skipped: {}, errors: [] };
