@@ -55,6 +55,9 @@ export type RunEvent =
       readonly confirms: TrialId | null;
       readonly feasible: boolean;
       readonly isBest: boolean;
+      /** The load that was found for it, and how many were tried; null where its load was given. */
+      readonly load: Readonly<Record<string, unknown>> | null;
+      readonly loads: number;
       readonly told: number;
       readonly evaluations: number;
       readonly generateSpeed: number | null;

@@ -58,7 +58,12 @@ export const seconds = (): z.ZodType<number> => number({ above: 0 });
 
 /** A duration in seconds, or in words such as "2h". */
 export const duration = (): z.ZodType<number> =>
-  z.preprocess((value) => (typeof value === 'string' ? parseDuration(value) : value), number({ above: 0 }));
+  z.preprocess(
+    (value) => (typeof value === 'string' ? parseDuration(value) : value),
+    z.custom<number>((value) => typeof value === 'number' && value > 0, {
+      error: 'a time such as "2h" or "90min", or a number of seconds',
+    }),
+  );
 
 export const text = (): z.ZodType<string> =>
   z.preprocess(

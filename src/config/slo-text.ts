@@ -8,13 +8,10 @@ const names: Readonly<Record<string, SloName>> = {
   e2el: 'end_to_end_latency',
   success: 'success_rate',
 };
-const statistics: Readonly<Record<string, SloStatistic>> = {
-  ...{ mean: 'mean', median: 'median', p50: 'median', p90: 'p90', p95: 'p95', p99: 'p99' },
-};
 const factors: Readonly<Record<string, number>> = { s: 1, ms: 1e-3, us: 1e-6, '%': 1e-2 };
 
 const form =
-  /^(?<metric>\w+)(?::(?<statistic>\w+))?\s*(?<sign><=|>=)\s*(?<value>\d*\.?\d+)\s*(?<unit>[a-z%]*)(?<rest>.*)$/i;
+  /^(?<metric>\w+)(?::(?<statistic>[\w.]+))?\s*(?<sign><=|>=)\s*(?<value>\d*\.?\d+)\s*(?<unit>[a-z%]*)(?<rest>.*)$/i;
 const extras = /^(?:\s+(?<kind>soft|hard))?(?:\s+slack\s+(?<slack>\d*\.?\d+)\s*%)?\s*$/i;
 
 export const sloExamples =
@@ -26,8 +23,14 @@ function refuse(text: string, what: string): never {
 
 function statisticOf(word: string | undefined, name: SloName, text: string): SloStatistic | undefined {
   if (word === undefined) return undefined;
-  const known = name === 'success_rate' ? undefined : statistics[word.toLowerCase()];
-  return known ?? refuse(text, `has no ${word}; latencies have ${Object.keys(statistics).join(', ')}`);
+  const said = word.toLowerCase();
+  const percent = /^p(\d{1,2}(?:\.\d+)?)$/.exec(said)?.[1];
+  if (name !== 'success_rate') {
+    if (said === 'mean' || said === 'median') return said;
+    if (Number(percent) === 50) return 'median';
+    if (Number(percent) > 0) return `p${Number(percent)}`;
+  }
+  return refuse(text, `has no ${word}; latencies have mean, median and percentiles such as p95 or p99.9`);
 }
 
 function limitOf(value: string, unit: string, isShare: boolean, text: string): number {

@@ -1,6 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import type { EventSink } from '../base/events.ts';
 import type { GroupId, Ms, TrialId } from '../base/units.ts';
+import type { SloStatistic } from '../core/fitness/slo.ts';
 import type { Judged, Percentiles, PerformanceIndex } from '../core/fitness/fitness.ts';
 import type { ServingParams } from '../core/space/field.ts';
 import type { Command, Executor } from './machine-port.ts';
@@ -74,6 +75,8 @@ export interface BenchmarkContext {
   readonly seed: number;
   /** Hard limit of one benchmark. */
   readonly timeout: Ms;
+  /** Percentiles of latencies that decide, beside the usual ones. */
+  readonly percentiles?: readonly SloStatistic[];
   /** Ask for greedy answers to the same questions as well. */
   readonly canary?: boolean;
   /** Whether a measurement that comes to this at best need not be finished; undefined: all are. */

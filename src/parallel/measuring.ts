@@ -202,6 +202,7 @@ export class Measuring {
     const context: BenchmarkContext = {
       ...{ ...trial, clock, events, runId: store.runId, seed, timeout, signal: bounded.signal },
       sampleSize: isSearch(suggestion) ? sampleSize : undefined,
+      percentiles: this.#deps.judgedBy.map(({ statistic }) => statistic),
       canary: suggestion.origin === 'confirmation',
       isHopeless: limit && ((bounds) => isHopeless(bounds, limit, this.#deps.fitness)),
       toolHost: async (where) =>

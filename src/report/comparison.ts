@@ -58,7 +58,9 @@ function spareCell(slo: Slo, measured: number | null): string {
 function sloVerdict(trial: TrialSummary | null, settings: FitnessSettings): string {
   if (trial === null) return '–';
   const missed = violations(trial.performance, settings);
-  return missed.length === 0 ? 'met' : `missed: ${missed.map(({ slo }) => slo).join(', ')}`;
+  return missed.length === 0
+    ? 'met'
+    : `missed: ${[...new Set(missed.map(({ slo }) => judged[slo].name))].join(', ')}`;
 }
 
 /** The numbers to the right, the names to the left; columns that nobody fills are not there. */

@@ -52,11 +52,11 @@ const looks = 50;
 function endedEarly(
   outcome: SimulatedOutcome,
   about: { readonly config: SimulatedLoad; readonly speed: number; readonly size: Size },
-  { isHopeless }: BenchmarkContext,
+  { isHopeless, percentiles }: BenchmarkContext,
 ): Early | undefined {
   const at = (look: number): Early => {
     const observed = observedAt(outcome, (outcome.durationMs * look) / looks, about);
-    return { observed, best: bounds(observed, about.config) };
+    return { observed, best: bounds(observed, about.config, percentiles) };
   };
   let [low, high] = [0, looks - 1];
   if (isHopeless?.(at(high).best) !== true) return undefined;
@@ -124,7 +124,10 @@ export function simulatedBenchmark(options: SimulatedBenchmarkOptions): Benchmar
       await context.clock.sleep(ms((early?.observed.elapsedS ?? durationS) * 1000), context.signal);
       if (early !== undefined) return censoredResult(early, config);
       const of = (value: (request: (typeof outcome.requests)[number]) => number) =>
-        distribution(outcome.requests.map((request) => value(request) / speed));
+        distribution(
+          outcome.requests.map((request) => value(request) / speed),
+          context.percentiles,
+        );
       const ttft = of(({ ttftMs }) => ttftMs);
       const e2el = of(({ e2elMs }) => e2elMs);
       const tpot = of(tpotOf);
@@ -135,7 +138,7 @@ export function simulatedBenchmark(options: SimulatedBenchmarkOptions): Benchmar
         ),
       );
       const scored = (one: typeof ttft, which: keyof Percentiles): number | null =>
-        one === undefined ? null : percentilesOf(one)[which] / 1000;
+        one === undefined ? null : (percentilesOf(one)[which] ?? 0) / 1000;
       const performance = {
         generate_speed: tokens / durationS,
         time_to_first_token: scored(ttft, config.time_to_first_token),

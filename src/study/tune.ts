@@ -91,6 +91,13 @@ async function evaluate(
   return study.dispatcher.evaluate(suggestion, async (record) => tell(study, record, told), signal);
 }
 
+function foundLoad({ curve, params }: TrialRecord): TrialRecord['params'] | null {
+  const names = Object.keys(curve?.[0]?.load ?? {});
+  return names.length === 0
+    ? null
+    : Object.fromEntries(Object.entries(params).filter(([name]) => names.includes(name)));
+}
+
 async function tell(study: Study, record: TrialRecord, told: TrialRecord[]): Promise<void> {
   const { store, clock, optimizer, events, evaluations, confirmation } = study;
   const durable = store.append({ type: 'told', at: clock.wallTime().toISOString(), record });
@@ -109,6 +116,8 @@ async function tell(study: Study, record: TrialRecord, told: TrialRecord[]): Pro
     feasible: scored && verdict.violations.length === 0,
     isBest: bestOf(told, confirmation.slos)?.record.trial_id === record.trial_id,
     confirms: record.confirms,
+    load: foundLoad(record),
+    loads: record.curve?.length ?? 1,
     told: told.length,
     evaluations,
     generateSpeed: scored ? verdict.performance.generate_speed : null,

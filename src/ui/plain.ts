@@ -29,7 +29,8 @@ function finished(event: Finished): string {
     `success ${number(event.successRate === null ? null : event.successRate * 100, 1, '%')}`,
   ];
   const verdict = event.isBest ? 'best so far' : event.feasible ? 'within SLOs' : 'outside SLOs';
-  return `${head}${where}: ${metrics.join(', ')} – ${verdict}`;
+  const load = event.load === null ? '' : ` at ${params(event.load)} (${event.loads} loads)`;
+  return `${head}${where}: ${metrics.join(', ')}${load} – ${verdict}`;
 }
 
 function groupLine(

@@ -28,6 +28,7 @@ describe('an SLO in words', () => {
     ['success>=99%', { name: 'success_rate', limit: 0.99 }],
     ['success>=0.99', { name: 'success_rate', limit: 0.99 }],
     ['E2EL:P95<=10s slack 5%', { name: 'end_to_end_latency', statistic: 'p95', limit: 10, slack: 0.05 }],
+    ['ttft:p99.9<=2s', { name: 'time_to_first_token', statistic: 'p99.9', limit: 2 }],
     ['itl:p50<=900us', { name: 'inter_token_latency', statistic: 'median', limit: 0.0009 }],
   ])('%s', (text, expected) => {
     const { limit, ...rest } = parseSlo(text);
@@ -39,7 +40,8 @@ describe('an SLO in words', () => {
   test.each([
     ['fast', 'not understood'],
     ['latency<=5ms', 'known are ttft, tpot'],
-    ['ttft:p42<=5ms', 'has no p42'],
+    ['ttft:p100<=5ms', 'has no p100'],
+    ['ttft:fast<=5ms', 'has no fast'],
     ['success:p99>=1', 'has no p99'],
     ['ttft>=5ms', 'must say <='],
     ['success<=1', 'must say >='],

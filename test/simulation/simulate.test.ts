@@ -121,6 +121,17 @@ describe('a simulated study', () => {
     expect(summary.starts.saved).toBeGreaterThan(summary.starts.made);
   });
 
+  test('any percentile can be an SLO', async () => {
+    const { summary, seen } = await simulate({
+      values: { iters: 1, slo: ['ttft:p97.5<=800ms', 'tpot<=60ms'] },
+    });
+    const { ttft_ms: ttft } = summary.best?.performance.percentiles ?? {};
+    expect(ttft?.['p97.5']).toBeGreaterThanOrEqual(ttft?.p95 ?? NaN);
+    expect(ttft?.['p97.5']).toBeLessThanOrEqual(800);
+    const finished = seen.find(({ type }) => type === 'trial.finished');
+    expect(finished).toMatchObject({ load: { CONCURRENCY: expect.any(Number) as number } });
+  });
+
   test('on one group a confirmation uses the service that the last one left', async () => {
     const values = { iters: 1, parallel: { service_groups: [{ group_id: 0, nodes: [{ host: 'a' }] }] } };
     const { entries } = await simulate({ values });

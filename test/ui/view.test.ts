@@ -32,6 +32,8 @@ const end = (at: number, trial: number, group: number, more: object = {}): [numb
     confirms: null,
     feasible: true,
     isBest: true,
+    load: null,
+    loads: 1,
     told: trial + 1,
     evaluations: 8,
     generateSpeed: 100 * (trial + 1),

@@ -143,7 +143,8 @@ export class BuiltinBenchmark implements Benchmark<BuiltinConfig> {
     if (watch.ended !== undefined) return watch.ended;
     if (!whole.outcomes.some((outcome) => outcome.ok)) throw nothingSucceeded(target, whole);
     const date = context.clock.wallTime().toISOString();
-    const about = { date, server: server ?? {}, threads: results.length };
+    const { percentiles } = context;
+    const about = { date, server: server ?? {}, threads: results.length, percentiles };
     const result = summarizeLoad(job, load, whole, about);
     return canary === undefined ? result : { ...result, canary };
   }

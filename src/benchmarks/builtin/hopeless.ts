@@ -33,7 +33,7 @@ export class HopelessWatch {
   look(seen: readonly Seen[]): boolean {
     if (this.#ended !== undefined || this.#context.isHopeless === undefined) return false;
     const observed = this.#observed(seen);
-    const best = bounds(observed, this.#config);
+    const best = bounds(observed, this.#config, this.#context.percentiles);
     if (!this.#context.isHopeless(best)) return false;
     const { percentiles = {} } = best;
     const document = { ended_early_after_s: observed.elapsedS, bounds: best, seen: observed };
@@ -46,7 +46,7 @@ export class HopelessWatch {
       flags: [
         `ended early, after ${observed.elapsedS.toFixed(1)} s: nothing could save it; numbers are bounds`,
       ],
-      censored: { running: running(observed, this.#config) },
+      censored: { running: running(observed, this.#config, this.#context.percentiles) },
     };
     return true;
   }

@@ -1,4 +1,5 @@
 import { distribution, percentilesOf, type Distribution } from '../../core/fitness/percentiles.ts';
+import type { SloStatistic } from '../../core/fitness/slo.ts';
 import type { BenchmarkResult, LatencyName, Traits } from '../../parallel/ports.ts';
 import { scoredLatency } from '../statistics.ts';
 import type { BuiltinConfig } from './config.ts';
@@ -13,12 +14,39 @@ const distortedAboveMs = 20;
 type Completed = Extract<RequestOutcome, { ok: true }>;
 type Failed = Extract<RequestOutcome, { ok: false }>;
 
-function latencies(completed: readonly Completed[]): Partial<Record<LatencyName, Distribution>> {
+function latencies(
+  completed: readonly Completed[],
+  more: readonly SloStatistic[],
+): Partial<Record<LatencyName, Distribution>> {
   const all: [LatencyName, Distribution | undefined][] = [
-    ['ttft_ms', distribution(completed.map(({ ttftMs }) => ttftMs))],
-    ['tpot_ms', distribution(completed.flatMap((one) => tpotOf(one) ?? []))],
-    ['itl_ms', distribution(completed.flatMap(({ itlsMs }) => [...itlsMs]))],
-    ['e2el_ms', distribution(completed.map(({ e2elMs }) => e2elMs))],
+    [
+      'ttft_ms',
+      distribution(
+        completed.map(({ ttftMs }) => ttftMs),
+        more,
+      ),
+    ],
+    [
+      'tpot_ms',
+      distribution(
+        completed.flatMap((one) => tpotOf(one) ?? []),
+        more,
+      ),
+    ],
+    [
+      'itl_ms',
+      distribution(
+        completed.flatMap(({ itlsMs }) => [...itlsMs]),
+        more,
+      ),
+    ],
+    [
+      'e2el_ms',
+      distribution(
+        completed.map(({ e2elMs }) => e2elMs),
+        more,
+      ),
+    ],
   ];
   return Object.fromEntries(all.filter(([, summary]) => summary !== undefined));
 }
@@ -86,14 +114,19 @@ export function summarizeLoad(
   job: LoadJob,
   config: BuiltinConfig,
   load: LoadResult,
-  about: { readonly date: string; readonly server: ServerMetrics; readonly threads: number },
+  about: {
+    readonly date: string;
+    readonly server: ServerMetrics;
+    readonly threads: number;
+    readonly percentiles?: readonly SloStatistic[] | undefined;
+  },
 ): BenchmarkResult {
   const completed = load.outcomes.filter((outcome): outcome is Completed => outcome.ok);
   const failed = load.outcomes.filter((outcome): outcome is Failed => !outcome.ok);
   const duration = (load.endedMs - load.beganMs) / 1000;
   const outputTokens = sum(completed.map((one) => one.outputTokens));
   const inputTokens = sum(completed.map((one) => one.inputTokens));
-  const stats = latencies(completed);
+  const stats = latencies(completed, about.percentiles ?? []);
   const limits = parseGoodput(config.goodput);
   const goodput = Object.keys(limits).length === 0 ? null : keeping(completed, limits) / duration;
   const asked = job.prompts.length * config.turns;

@@ -1,5 +1,6 @@
 import type { Judged, Percentiles, PerformanceIndex } from './fitness.ts';
 import { distribution, percentilesOf } from './percentiles.ts';
+import type { SloStatistic } from './slo.ts';
 
 /** What has been seen of a benchmark that still runs. */
 export interface Observed {
@@ -27,11 +28,16 @@ export const performanceOf = (judged: Judged): PerformanceIndex => ({
 
 /** Which statistic of a latency is scored. */
 export interface Scored {
-  readonly time_to_first_token: keyof Percentiles;
-  readonly time_per_output_token: keyof Percentiles;
+  readonly time_to_first_token: SloStatistic;
+  readonly time_per_output_token: SloStatistic;
 }
 
 const nothing: Percentiles = { mean: 0, median: 0, p90: 0, p95: 0, p99: 0 };
+
+const zeros = (like: Percentiles): Percentiles => ({
+  ...nothing,
+  ...Object.fromEntries(Object.keys(like).map((name) => [name, 0])),
+});
 
 function judged(
   { elapsedS, requests, failed }: Observed,
@@ -41,18 +47,18 @@ function judged(
   const throughput = (requests - failed) / elapsedS;
   return {
     generate_speed: tokens / elapsedS,
-    time_to_first_token: ttft[scored.time_to_first_token] / 1000,
-    time_per_output_token: tpot[scored.time_per_output_token] / 1000,
+    time_to_first_token: (ttft[scored.time_to_first_token] ?? 0) / 1000,
+    time_per_output_token: (tpot[scored.time_per_output_token] ?? 0) / 1000,
     success_rate: 1 - failed / requests,
     throughput,
     goodput: throughput,
     // Of these nothing is known before the end.
-    percentiles: { ttft_ms: ttft, tpot_ms: tpot, itl_ms: nothing, e2el_ms: nothing },
+    percentiles: { ttft_ms: ttft, tpot_ms: tpot, itl_ms: zeros(ttft), e2el_ms: zeros(ttft) },
   };
 }
 
-const summary = (values: readonly number[]): Percentiles => {
-  const one = distribution(values);
+const summary = (values: readonly number[], more: readonly SloStatistic[]): Percentiles => {
+  const one = distribution(values, more);
   return one === undefined ? nothing : percentilesOf(one);
 };
 
@@ -60,7 +66,7 @@ const summary = (values: readonly number[]): Percentiles => {
  * What the benchmark can come to at best: as if all that is missing came now, in no time. Latencies grow with every
  * value of theirs, so what is unknown counts as 0.
  */
-export function bounds(observed: Observed, scored: Scored): Judged {
+export function bounds(observed: Observed, scored: Scored, more: readonly SloStatistic[] = []): Judged {
   const { requests, ttftsMs, tpotsMs, maxOutputTokens } = observed;
   const padded = (values: readonly number[]): number[] => [
     ...values,
@@ -68,13 +74,13 @@ export function bounds(observed: Observed, scored: Scored): Judged {
   ];
   return judged(observed, scored, {
     tokens: maxOutputTokens,
-    ttft: summary(padded(ttftsMs)),
-    tpot: summary(padded(tpotsMs)),
+    ttft: summary(padded(ttftsMs), more),
+    tpot: summary(padded(tpotsMs), more),
   });
 }
 
 /** What it would come to if it went on as it has begun. */
-export function running(observed: Observed, scored: Scored): Judged {
+export function running(observed: Observed, scored: Scored, more: readonly SloStatistic[] = []): Judged {
   const { tokens, ttftsMs, tpotsMs } = observed;
-  return judged(observed, scored, { tokens, ttft: summary(ttftsMs), tpot: summary(tpotsMs) });
+  return judged(observed, scored, { tokens, ttft: summary(ttftsMs, more), tpot: summary(tpotsMs, more) });
 }

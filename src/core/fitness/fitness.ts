@@ -9,6 +9,8 @@ export interface Percentiles {
   readonly p90: number;
   readonly p95: number;
   readonly p99: number;
+  /** Others that somebody asked for, such as p99.9. */
+  readonly [other: `p${number}`]: number;
 }
 
 /** What one benchmark measured, in the units of the original: tokens/s, s, share, requests/s. */

@@ -1,15 +1,27 @@
 import { mean, quantileSorted, standardDeviation } from 'simple-statistics';
 import type { Percentiles } from './fitness.ts';
+import type { SloStatistic } from './slo.ts';
 
 export interface Distribution extends Percentiles {
   readonly std: number;
 }
 
-/** undefined for no values. */
-export function distribution(values: readonly number[]): Distribution | undefined {
+/** Of a percentile such as p99.9: 0.999; undefined for others. */
+export function quantileOf(statistic: SloStatistic): number | undefined {
+  if (statistic === 'median') return 0.5;
+  return statistic === 'mean' ? undefined : Number(statistic.slice(1)) / 100;
+}
+
+/** With further percentiles, where they are asked for; undefined for no values. */
+export function distribution(
+  values: readonly number[],
+  more: readonly SloStatistic[] = [],
+): Distribution | undefined {
   if (values.length === 0) return undefined;
   const sorted = [...values].sort((a, b) => a - b);
+  const others = more.map((name) => [name, quantileSorted(sorted, quantileOf(name) ?? 0.5)] as const);
   return {
+    ...Object.fromEntries(others.filter(([name]) => name !== 'mean')),
     mean: mean(sorted),
     median: quantileSorted(sorted, 0.5),
     std: standardDeviation(sorted),
@@ -20,6 +32,6 @@ export function distribution(values: readonly number[]): Distribution | undefine
 }
 
 /** Without what only a file wants to know. */
-export function percentilesOf({ mean, median, p90, p95, p99 }: Percentiles): Percentiles {
-  return { mean, median, p90, p95, p99 };
+export function percentilesOf({ std: _std, ...percentiles }: Distribution): Percentiles {
+  return percentiles;
 }
