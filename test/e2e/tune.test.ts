@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { toldIn } from '../chaos/promises.ts';
 import { Project, waitFor } from '../support/project.ts';
 import { realSshd, type SshdCluster } from '../support/sshd.ts';
 
@@ -12,6 +13,27 @@ describe.skipIf(!realSshd.available).each(users)('a study over eight sshd, as %s
     cluster = await realSshd.start(8, user);
   });
   afterAll(async () => cluster[Symbol.asyncDispose]());
+
+  test('as it comes: loads are searched on running services, the answer is confirmed, nothing is left', async () => {
+    const top = 'load_search = "slo"\nload_probes = 3\nconfirm_runs = 2';
+    await using project = new Project(cluster, { top, particles: 3, iters: 1, env: { FAKE_START_MS: 50 } });
+    const { code, stdout, stderr } = await project.run([...project.args, '--nodes-per-group', '4']);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(project.left()).toEqual([]);
+    const { starts, trust, baseline, canary } = project.summary();
+    // The services say themselves how often they were started.
+    const masters = project.witnesses().filter(({ role, event }) => role === 'master' && event === 'start');
+    expect(masters).toHaveLength(starts.made);
+    const told = toldIn(project.journal());
+    const curves = told.flatMap(({ curve }) => (curve === undefined ? [] : [curve.length]));
+    expect(curves).toHaveLength(3);
+    expect(Math.max(...curves)).toBe(3);
+    expect(starts.saved).toBeGreaterThanOrEqual(curves.reduce((sum, n) => sum + n - 1, 0));
+    expect(baseline?.params).toEqual({ MAX_NUM_SEQS: 8, CONCURRENCY: 8 });
+    expect(trust).toMatchObject({ runs: 2, beats_baseline: expect.anything() as number | null });
+    expect(canary).toMatchObject({ prompts: 20, agreement: 1 });
+    expect(stdout).toContain('Measured again 2 times');
+  });
 
   test('one start a trial, everything told, nothing left', async () => {
     await using project = new Project(cluster, {

@@ -128,7 +128,7 @@ describe('a simulated study', () => {
     const { ttft_ms: ttft } = summary.best?.performance.percentiles ?? {};
     expect(ttft?.['p97.5']).toBeGreaterThanOrEqual(ttft?.p95 ?? NaN);
     expect(ttft?.['p97.5']).toBeLessThanOrEqual(800);
-    const finished = seen.find(({ type }) => type === 'trial.finished');
+    const finished = seen.find((event) => event.type === 'trial.finished' && event.kind === 'scored');
     expect(finished).toMatchObject({ load: { CONCURRENCY: expect.any(Number) as number } });
   });
 
