@@ -13,6 +13,8 @@ import { latinHypercube } from '../src/core/pso/draws.ts';
 import { cannotServe, planMemory } from '../src/core/serving/hardware.ts';
 import { settingsOf } from '../src/core/serving/params.ts';
 import { presets } from '../src/core/serving/presets.ts';
+import { createSearchSpace } from '../src/core/space/space.ts';
+import { ownFields } from '../src/refine.ts';
 import type { ServingParams } from '../src/core/space/field.ts';
 import { createSimulation } from '../src/simulation/index.ts';
 
@@ -55,8 +57,9 @@ async function truth(settings: Settings, params: ServingParams): Promise<number>
 
 export async function simulate(short: boolean): Promise<SimulatedAnswer[]> {
   const output = mkdtempSync(join(tmpdir(), 'optimizer-simulate-'));
-  const { space, ...rest } = resolveSettings(inputOf(0, output), registry);
-  const settings = { space, ...rest };
+  const settings = resolveSettings(inputOf(0, output), registry);
+  // Loads and all.
+  const space = createSearchSpace(ownFields(settings), settings.rules);
   let grid = 0;
   for (const position of latinHypercube(points, space.dimensions, createRng(1).fork('grid')))
     grid = Math.max(grid, await truth(settings, space.decode(position)));

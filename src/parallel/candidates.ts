@@ -5,12 +5,15 @@ import { violations, type Violation } from '../core/fitness/slo.ts';
 import { paramsKey } from '../core/space/space.ts';
 import { isScored, type ScoredRecord, type TrialRecord } from './records.ts';
 
-/** The present configuration at its own load is a measurement beside the one at the load that was found for it. */
+/** A trial that searched its load measured several configurations: some of them may be the answer. */
 function measurementsOf(record: TrialRecord): TrialRecord[] {
-  const { as_is } = record;
-  if (as_is === undefined || as_is === null) return [record];
-  const present: TrialRecord = { ...record, params: as_is.params, verdict: as_is.verdict };
-  return paramsKey(as_is.params) === paramsKey(record.params) ? [present] : [present, record];
+  const { as_is, fastest } = record;
+  const more = [...(as_is ? [as_is] : []), ...(fastest === undefined ? [] : [fastest])].filter(
+    (one, index, all) =>
+      paramsKey(one.params) !== paramsKey(record.params) &&
+      all.findIndex(({ params }) => paramsKey(params) === paramsKey(one.params)) === index,
+  );
+  return [...more.map(({ params, verdict }) => ({ ...record, params, verdict })), record];
 }
 
 /** What runs today, at the load of today. */

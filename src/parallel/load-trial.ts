@@ -1,5 +1,6 @@
 import { ModelEvalStateError } from '../base/errors.ts';
-import type { FitnessSettings } from '../core/fitness/fitness.ts';
+import type { FitnessSettings, Objective } from '../core/fitness/fitness.ts';
+import { worth } from '../core/fitness/recommend.ts';
 import { LoadSearch } from '../core/load/load-search.ts';
 import type { Suggestion } from '../core/pso/optimizer.ts';
 import type { Field, ServingParams } from '../core/space/field.ts';
@@ -29,11 +30,13 @@ export class LoadTrial {
   readonly #curve: LoadPoint[] = [];
   readonly #isCurrent: boolean;
   readonly #fields: readonly Field[];
+  readonly #objective: Objective | undefined;
   #error: ModelEvalStateError | undefined;
 
   constructor(suggestion: Suggestion, { fields, probes, slos, incumbent, isAllowed }: LoadSearchSettings) {
     this.#suggestion = suggestion;
     this.#fields = fields;
+    this.#objective = slos.objective;
     this.#isCurrent = suggestion.origin === 'current';
     this.#search = new LoadSearch({
       fields,
@@ -100,13 +103,27 @@ export class LoadTrial {
     const chosen = best && this.#measured[best.index];
     if (chosen === undefined) throw this.#error ?? new RangeError('no load was tried');
     const { asIs } = this;
+    const fastest = this.#fastest(chosen.measurement);
     const present = asIs === undefined ? null : { params: this.#suggestion.params, verdict: asIs.verdict };
     return {
       ...chosen.measurement,
       params: chosen.params,
       curve: this.#curve,
       ...(this.#isCurrent ? { asIs: present } : {}),
+      ...(fastest === undefined ? {} : { fastest }),
     };
+  }
+
+  /** Least cost is what the swarm goes by; the answer is what the objective says. */
+  #fastest(chosen: Measurement): Measurement['fastest'] {
+    const of = ({ verdict }: Measurement): number =>
+      worth({ ...limitOf(verdict), violations: [] }, this.#objective);
+    const [best] = this.#measured
+      .filter(({ measurement: { verdict } }) => verdict.violations.length === 0 && verdict.censored !== true)
+      .sort((a, b) => of(b.measurement) - of(a.measurement));
+    return best === undefined || best.measurement === chosen || of(best.measurement) <= of(chosen)
+      ? undefined
+      : { params: best.params, verdict: best.measurement.verdict };
   }
 
   #loadOf(params: ServingParams): ServingParams {

@@ -78,6 +78,8 @@ export interface Measurement {
   readonly curve?: readonly LoadPoint[];
   /** Of the present configuration, at its own load; null where that could not be measured. */
   readonly asIs?: Pick<ScoredRecord, 'params' | 'verdict'> | null;
+  /** At the load that is the better answer, where that is another one. */
+  readonly fastest?: Pick<ScoredRecord, 'params' | 'verdict'>;
 }
 
 /** A dying service looks like a failing benchmark at first: its own word has this long to arrive. */

@@ -90,6 +90,8 @@ export interface TrialRecord {
   readonly curve?: readonly LoadPoint[];
   /** Of the present configuration: what it does at its own load; null where that cannot be measured. */
   readonly as_is?: Pick<ScoredRecord, 'params' | 'verdict'> | null;
+  /** The load that is the better answer, where the one of least cost is not: faster, and within the SLOs as well. */
+  readonly fastest?: Pick<ScoredRecord, 'params' | 'verdict'>;
   /** It found its service running. */
   readonly warm?: true;
   readonly started_at: string;

@@ -12,18 +12,19 @@ export type Settled = Pick<
   'verdict' | 'group_id' | 'start_s' | 'benchmark_s' | 'num_prompts' | 'reused_from'
 > &
   // Where measuring chose a load of its own, and what it used.
-  Partial<Pick<TrialRecord, 'params' | 'curve' | 'as_is' | 'warm'>>;
+  Partial<Pick<TrialRecord, 'params' | 'curve' | 'as_is' | 'fastest' | 'warm'>>;
 
 export const notMeasured = { start_s: 0, benchmark_s: 0, num_prompts: null, reused_from: null };
 
 export function measuredOf(
-  { verdict, numPrompts, params, curve, asIs }: Measurement,
+  { verdict, numPrompts, params, curve, asIs, fastest }: Measurement,
   asked: ServingParams,
-): Pick<Settled, 'verdict' | 'num_prompts' | 'reused_from' | 'params' | 'curve' | 'as_is'> {
+): Pick<Settled, 'verdict' | 'num_prompts' | 'reused_from' | 'params' | 'curve' | 'as_is' | 'fastest'> {
   return {
     ...{ verdict, num_prompts: numPrompts, reused_from: null, params: params ?? asked },
     ...(curve === undefined ? {} : { curve }),
     ...(asIs === undefined ? {} : { as_is: asIs }),
+    ...(fastest === undefined ? {} : { fastest }),
   };
 }
 
