@@ -163,7 +163,7 @@ async function search(
   if (ending === 'patience')
     events.emit({ type: 'note', text: 'the search ended early: no gain of 1 % for long (patience)' });
   if (ending === 'budget')
-    events.emit({ type: 'note', text: 'the search ended early: the rest of the budget is for the answer' });
+    events.emit({ type: 'note', text: 'the budget ended the run before all of it was measured' });
   return ending;
 }
 

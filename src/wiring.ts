@@ -2,7 +2,7 @@ import { resolve } from 'node:path';
 import type { EventSink } from './base/events.ts';
 import { createRng } from './base/rng.ts';
 import { fromSeconds, ms } from './base/units.ts';
-import { judgedStatistics } from './config/judged-statistics.ts';
+import { judgedStatistics } from './config/judging.ts';
 import type { Settings } from './config/settings.ts';
 import { createSearchSpace, paramsKey } from './core/space/space.ts';
 import { ownFields } from './refine.ts';

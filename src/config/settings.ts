@@ -20,8 +20,7 @@ import { searchedSpace, spaceOf } from './space-settings.ts';
 import { ignoredKeys, type RuntimeTable, type TopLevel } from './schema.ts';
 import type { ConfigDocument } from './sources.ts';
 import { isTable, type Table } from './toml.ts';
-import { judgedStatistics } from './judged-statistics.ts';
-import { parseSlo } from './slo-text.ts';
+import { fitnessOf, judgedStatistics, plannedRequests, refuseGoodputOfNothing } from './judging.ts';
 import { userPatterns, type UserPatterns } from './user-patterns.ts';
 import { pick, validate, type Registry, type Tool, type Workload } from './validate.ts';
 
@@ -186,12 +185,6 @@ function simulatedOf(
   };
 }
 
-/** Of one benchmark, as far as its table says; as many as anybody needs where it does not. */
-function plannedRequests({ sample_size: most }: TopLevel, benchmarkConfig: unknown): number {
-  const { num_prompts: prompts } = benchmarkConfig as { num_prompts?: unknown };
-  return typeof prompts === 'number' ? Math.min(prompts, most) : Infinity;
-}
-
 function budgetOf(
   top: TopLevel,
   flags: Flags,
@@ -204,21 +197,6 @@ function budgetOf(
     expectedStart: top.expected_start,
     expectedBenchmark: top.expected_benchmark,
     patience: patience === true ? usual : Number(patience) || undefined,
-  };
-}
-
-function fitnessOf(top: TopLevel, flags: Flags): FitnessSettings {
-  const slos = flags.slo?.map(parseSlo) ?? top.slo;
-  return {
-    ...(slos.length === 0 ? {} : { slos }),
-    objective: flags.objective ?? top.objective,
-    ttft_penalty: top.ttft_penalty,
-    tpot_penalty: top.tpot_penalty,
-    success_rate_penalty: top.success_rate_penalty,
-    ttft_slo: top.ttft_slo,
-    tpot_slo: top.tpot_slo,
-    success_rate_slo: top.success_rate_slo,
-    generate_speed_target: top.generate_speed_target,
   };
 }
 
@@ -256,6 +234,7 @@ export function resolveSettings(input: SettingsInput, registry: Registry): Setti
   const { space, rules } = spaceOf(tools, document, top, parallel.shape);
   const loadRule = loadRuleOf(top, space);
   const fitness = fitnessOf(top, flags);
+  refuseGoodputOfNothing(fitness, benchmark.name, benchmarkConfig);
   notes.push(...tooFew(judgedStatistics(fitness, benchmarkConfig), plannedRequests(top, benchmarkConfig)));
   const output = flags.output ?? top.output;
   return Object.freeze({

@@ -1,6 +1,6 @@
 import { median } from 'simple-statistics';
 import type { FitnessSettings, Judged, PerformanceIndex } from '../core/fitness/fitness.ts';
-import { closest, recommend } from '../core/fitness/recommend.ts';
+import { closest, recommend, worth } from '../core/fitness/recommend.ts';
 import { violations, type Violation } from '../core/fitness/slo.ts';
 import { paramsKey } from '../core/space/space.ts';
 import { isScored, type ScoredRecord, type TrialRecord } from './records.ts';
@@ -116,23 +116,47 @@ export function candidates(records: readonly TrialRecord[], slos: FitnessSetting
 const stands = ({ refuted, confirmations }: Candidate): boolean =>
   refuted === 0 || refuted < confirmations.length;
 
+/** By its first measurement alone. */
+const promise = ({ record: { verdict } }: Candidate, { objective }: FitnessSettings): number =>
+  worth(
+    {
+      performance: { ...verdict.performance, goodput: verdict.goodput ?? null },
+      fitness: verdict.fitness,
+      violations: [],
+    },
+    objective,
+  );
+
+/**
+ * Whether confirmations decide: not before all that promised as much as those that were confirmed have had their turn, or
+ * an interruption would recommend whoever came first.
+ */
+function isDecided(all: readonly Candidate[], slos: FitnessSettings): boolean {
+  const others = all.filter(({ record }) => !isPresent(record));
+  const tried = ({ confirmations, refuted }: Candidate): boolean => confirmations.length + refuted > 0;
+  const promises = others.filter(tried).map((one) => promise(one, slos));
+  const least = promises.length === 0 ? -Infinity : Math.min(...promises);
+  const isWithin = ({ record }: Candidate): boolean => record.verdict.violations.length === 0;
+  return !others.some((one) => !tried(one) && isWithin(one) && promise(one, slos) > least);
+}
+
 /**
  * The recommended one: within the SLOs, and best by the objective; of those that were confirmed, where one of them is
  * within the SLOs.
  */
 export function bestOf(records: readonly TrialRecord[], slos: FitnessSettings): Candidate | undefined {
-  const standing = candidates(records, slos).filter(stands);
-  const isConfirmed = ({ confirmations }: Candidate): boolean => confirmations.length > 0;
+  const all = candidates(records, slos);
+  const standing = all.filter(stands);
+  const confirmed = standing.filter(({ confirmations }) => confirmations.length > 0);
   return (
-    recommend(standing.filter(isConfirmed), slos.objective) ??
-    recommend(
-      standing.filter((one) => !isConfirmed(one)),
-      slos.objective,
-    )
+    (isDecided(all, slos) ? recommend(confirmed, slos.objective) : undefined) ??
+    recommend(standing, slos.objective)
   );
 }
 
 /** The one that misses its SLOs by the least. */
 export function closestOf(records: readonly TrialRecord[], slos: FitnessSettings): Candidate | undefined {
-  return closest(candidates(records, slos), slos.objective);
+  const all = candidates(records, slos);
+  // What cannot be served again is near to nothing.
+  return closest(all.filter(stands), slos.objective) ?? closest(all, slos.objective);
 }

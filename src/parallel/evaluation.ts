@@ -38,6 +38,8 @@ interface Progress {
   warm: boolean;
   /** What runs for it now. */
   kept: KeptService | undefined;
+  /** Its service ended under a load that was too much for it. */
+  isBroken: boolean;
 }
 
 function withEffects(measured: Measurement, effects: Effects | undefined): Measurement {
@@ -64,7 +66,7 @@ export class Evaluation {
   ): Promise<Attempt> {
     const { clock, serverKey, reuseService } = this.#deps;
     const began = clock.now();
-    const progress: Progress = { starting: 0, warm: false, kept: undefined };
+    const progress: Progress = { starting: 0, warm: false, kept: undefined, isBroken: false };
     let outcome: Attempt['outcome'];
     try {
       outcome = { measured: await this.#measure({ group, suggestion, attempt, signal }, progress) };
@@ -76,7 +78,8 @@ export class Evaluation {
     const total = clock.now() - began;
     const { kept, warm } = progress;
     let stopError: ModelEvalStateError | undefined;
-    const isSound = 'measured' in outcome && !signal.aborted && kept?.service.failed.aborted === false;
+    const isAlive = kept?.service.failed.aborted === false && !progress.isBroken;
+    const isSound = 'measured' in outcome && !signal.aborted && isAlive;
     if (kept !== undefined && isSound && reuseService) {
       await this.#deps.store.keep(suggestion.trialId, 'service.log', kept.service.tail());
       group.keep({ ...kept, key: serverKey(suggestion.params) });
@@ -102,7 +105,11 @@ export class Evaluation {
         const measured = await this.#measuring.run({ ...job, service: kept.service, loads });
         return withEffects(measured, kept.effects);
       } catch (error) {
-        if (restarts > 0 || !goesOn(error, loads)) throw error;
+        const served = servedBefore(error, loads, restarts);
+        if (served !== undefined) {
+          progress.isBroken = true;
+          return withEffects(served, kept.effects);
+        }
         progress.kept = undefined;
         const stopError = await this.#stop(group, kept);
         if (stopError !== undefined) throw stopError;
@@ -182,9 +189,20 @@ export class Evaluation {
   }
 }
 
-/** Whether a smaller load is worth another start. */
-const goesOn = (error: unknown, loads: LoadTrial | undefined): boolean =>
-  loads !== undefined && isOfLoad(error) && loads.next() !== undefined;
+/**
+ * What a configuration served before a load was too much for it; undefined: a smaller load is worth another start.
+ * @throws the error where there is neither
+ */
+function servedBefore(
+  error: unknown,
+  loads: LoadTrial | undefined,
+  restarts: number,
+): Measurement | undefined {
+  if (loads === undefined || !isOfLoad(error)) throw error;
+  if (restarts === 0 && loads.next() !== undefined) return undefined;
+  if (loads.hasResult) return loads.result();
+  throw error;
+}
 
 async function stillServes({ service }: KeptService, signal: AbortSignal): Promise<boolean> {
   if (service.failed.aborted) return false;

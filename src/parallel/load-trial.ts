@@ -1,4 +1,4 @@
-import { ModelEvalStateError } from '../base/errors.ts';
+import { ConfigurationError, ModelEvalStateError } from '../base/errors.ts';
 import type { FitnessSettings, Objective } from '../core/fitness/fitness.ts';
 import { worth } from '../core/fitness/recommend.ts';
 import { LoadSearch } from '../core/load/load-search.ts';
@@ -21,6 +21,13 @@ export interface LoadSearchSettings {
 /** Whether a load was too much, as against broken machines and tools. */
 export const isOfLoad = (error: unknown): error is ModelEvalStateError =>
   error instanceof ModelEvalStateError && (error.blame === 'load' || error.blame === 'params');
+
+const noLoad = (): ModelEvalStateError =>
+  new ConfigurationError(
+    'the constraints allow no load for this configuration',
+    {},
+    { blame: 'params', remedy: 'Nothing is wrong: the search asks elsewhere.' },
+  );
 
 /** The loads that one configuration is measured at, on as few starts as possible. */
 export class LoadTrial {
@@ -53,7 +60,9 @@ export class LoadTrial {
   /** The configuration at the next load; undefined: the load is found. */
   next(): ServingParams | undefined {
     const load = this.#search.next();
-    return load && { ...this.#suggestion.params, ...load };
+    // What runs today is measured as it is, also where its load lies outside of the bounds.
+    const isPresent = this.#isCurrent && this.#curve.length === 0;
+    return load && (isPresent ? this.#suggestion.params : { ...this.#suggestion.params, ...load });
   }
 
   /** What the present configuration does at its own load, once that is measured. */
@@ -73,12 +82,15 @@ export class LoadTrial {
   measured(params: ServingParams, measurement: Measurement): void {
     const { fitness, performance, percentiles, goodput, violations } = measurement.verdict;
     const judged = { ...performance, percentiles, ...(goodput === undefined ? {} : { goodput }) };
+    // Of the speed term: what this measurement was judged by may follow from the present configuration.
+    const target = (measurement.verdict.terms.generate_speed * (performance.generate_speed ?? 0)) / 0.4;
     this.#search.tell({
       kind: 'measured',
       fitness,
       performance: judged,
       violations,
       isBound: measurement.verdict.censored === true,
+      ...(Number.isFinite(target) && target > 0 ? { target } : {}),
     });
     this.#measured.push({ params, measurement });
     const feasible = violations.length === 0;
@@ -97,11 +109,15 @@ export class LoadTrial {
     });
   }
 
+  get hasResult(): boolean {
+    return this.#measured.length > 0;
+  }
+
   /** @throws why nothing could be measured */
   result(): Measurement {
     const best = this.#search.best;
     const chosen = best && this.#measured[best.index];
-    if (chosen === undefined) throw this.#error ?? new RangeError('no load was tried');
+    if (chosen === undefined) throw this.#error ?? noLoad();
     const { asIs } = this;
     const fastest = this.#fastest(chosen.measurement);
     const present = asIs === undefined ? null : { params: this.#suggestion.params, verdict: asIs.verdict };

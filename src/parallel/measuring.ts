@@ -5,7 +5,7 @@ import type { EventSink } from '../base/events.ts';
 import { ms, toSeconds, type GroupId, type Ms, type TrialId } from '../base/units.ts';
 import { cost, fitness, type FitnessSettings, type Judged } from '../core/fitness/fitness.ts';
 import { tooFew } from '../core/fitness/enough.ts';
-import { violations } from '../core/fitness/slo.ts';
+import { activeSlos, violations } from '../core/fitness/slo.ts';
 import { isSearch, type Suggestion } from '../core/pso/optimizer.ts';
 import type { Field, ServingParams } from '../core/space/field.ts';
 import { secondStageRate } from '../core/tuning/load-fields.ts';
@@ -206,6 +206,10 @@ export class Measuring {
       sampleSize: isSearch(suggestion) ? sampleSize : undefined,
       percentiles: this.#deps.judgedBy.map(({ statistic }) => statistic),
       canary: suggestion.origin === 'confirmation',
+      mustAllSucceed: activeSlos(this.#deps.fitness).some(
+        ({ name, limit: share, soft, slack }) =>
+          name === 'success_rate' && share >= 1 && !soft && slack === 0,
+      ),
       isHopeless: limit && ((bounds) => isHopeless(bounds, limit, this.#deps.fitness)),
       toolHost: async (where) =>
         where === 'master' ? group.toolHost(trialId, attempt) : this.#deps.controller(trial),

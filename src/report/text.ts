@@ -62,7 +62,12 @@ function headline(summary: Summary): string {
         : 'Your present configuration is the best one found within the SLOs.';
     return `Trial ${best.trial_id} is the best configuration within the SLOs${gain}.`;
   }
-  if (closest === null) return 'No configuration could be measured; the table says why of each.';
+  if (closest === null)
+    return Object.values(summary.evaluations).every((count) => count === 0)
+      ? 'Nothing was measured: there was no time for a configuration, or the run ended before one was.'
+      : 'No configuration could be measured; the table says why of each.';
+  if (closest.violations.length === 0)
+    return `No configuration holds: trial ${closest.trial_id} was within the SLOs, and could not be served again.`;
   const missed = closest.violations.map(violationText);
   const binds = binding(closest.violations);
   return [
@@ -91,7 +96,10 @@ function trustLines(
   { objective = 'throughput' }: FitnessSettings,
 ): string[] {
   if (best === null) return [];
-  if (trust === null) return ['It was measured once: the numbers may be luck (see confirm_runs).'];
+  if (trust === null)
+    return best.measurements.some(({ confirms }) => confirms !== null)
+      ? ['It was confirmed once, which is too little for an interval (see confirm_runs).']
+      : ['It was measured once: the numbers may be luck (see confirm_runs).'];
   const { interval, noise, runs, beats_baseline, beats_runner_up, runner_up, demoted } = trust;
   const unit = { throughput: ' tok/s', goodput: ' req/s within their SLOs', fitness: ' (1/cost)' }[objective];
   const [low, high] = [interval.low, interval.high].map((value) => Number(value.toPrecision(4)));
@@ -99,7 +107,7 @@ function trustLines(
     ...(beats_baseline === null ? [] : [`better than the baseline: ${percent(beats_baseline)}`]),
     ...(beats_runner_up === null
       ? []
-      : [`than the runner-up, trial ${runner_up}: ${percent(beats_runner_up)}`]),
+      : [`better than the runner-up, trial ${runner_up}: ${percent(beats_runner_up)}`]),
   ];
   return [
     `Measured again ${runs} times: ${low} to ${high}${unit} when you do the same (95 %; one run scatters by ${(100 * noise).toFixed(1)} %).`,

@@ -5,7 +5,8 @@ import type { Settings } from '../config/settings.ts';
 import { setupOf } from '../config/setup.ts';
 import { fitness, type FitnessSettings } from '../core/fitness/fitness.ts';
 import type { Measured } from '../core/pso/optimizer.ts';
-import { isConstant, type Field, type ServingParams } from '../core/space/field.ts';
+import { isTable } from '../config/toml.ts';
+import { enumValues, isConstant, type Field, type ServingParams } from '../core/space/field.ts';
 import { isScored, type ScoredRecord } from '../parallel/records.ts';
 import { tableHistory } from './history.ts';
 import { readJournal } from './journal-content.ts';
@@ -31,9 +32,12 @@ function refuse(from: string, why: string): never {
 /** As far as this study searches its parameters; undefined where a value is outside of it. */
 function fitting(params: ServingParams, fields: readonly Field[]): ServingParams | undefined {
   const open = fields.filter((field) => !isConstant(field) && params[field.name] !== undefined);
-  const isInside = ({ name, dtype, min, max }: Field): boolean => {
-    const value = Number(params[name]);
-    return (dtype !== 'int' && dtype !== 'float') || (value >= min && value <= max);
+  const isInside = (field: Field): boolean => {
+    const { name, dtype, min, max } = field;
+    const value = params[name];
+    if (dtype === 'enum') return enumValues(field).some((one) => String(one) === String(value));
+    if (dtype === 'bool') return typeof value === 'boolean';
+    return (dtype !== 'int' && dtype !== 'float') || (Number(value) >= min && Number(value) <= max);
   };
   if (open.length === 0 || !open.every(isInside)) return undefined;
   return Object.fromEntries(open.map(({ name }) => [name, params[name] as ServingParams[string]]));
@@ -65,7 +69,8 @@ async function ofRun(journal: string, from: string, settings: Settings): Promise
     const cost = costOf(record, settings.fitness);
     return params === undefined || cost === undefined ? [] : [{ params, fitness: cost }];
   });
-  const isSame = started.setup === setupOf(settings);
+  // Costs of MindIE aim at ten times a baseline that is not measured yet.
+  const isSame = started.setup === setupOf(settings) && settings.engine !== 'mindie';
   return startOf(measured, isSame, `run ${started.run_id}`, isSame ? '' : ': its setup was another one');
 }
 
@@ -90,10 +95,17 @@ function ofList(file: string, from: string, fields: readonly Field[]): WarmStart
     return refuse(from, (cause as Error).message);
   }
   if (!Array.isArray(list)) return refuse(from, 'it is no list');
-  const seeds = (list as ServingParams[]).map((one, index) => {
+  const seeds = (list as unknown[]).map((entry, index) => {
+    if (!isTable(entry)) return refuse(from, `entry ${index} is no table of names and values`);
+    const one = entry as ServingParams;
     const unknown = Object.keys(one).filter((name) => !fields.some((field) => field.name === name));
     if (unknown.length > 0)
       return refuse(from, `entry ${index} names ${unknown.join(', ')}, which this study does not know`);
+    if (!fields.some((field) => field.name in one && !isConstant(field)))
+      return refuse(
+        from,
+        `entry ${index} names no field that is searched (loads are searched on the running service)`,
+      );
     return fitting(one, fields) ?? refuse(from, `entry ${index} has a value outside of the fields' bounds`);
   });
   return { seeds, history: [], note: `beginning with ${seeds.length} configurations of ${file}` };

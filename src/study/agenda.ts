@@ -30,10 +30,16 @@ export class Agenda {
   #confirming: Omit<Suggestion, 'trialId'>[] = [];
   #ending: Ending = 'completed';
 
-  constructor(options: AgendaOptions, told: readonly TrialRecord[], asked: number) {
+  /** @param pending asked in an earlier session of the run, and to be told yet */
+  constructor(options: AgendaOptions, told: readonly TrialRecord[], pending: readonly Suggestion[]) {
     this.#options = options;
     this.#told = told;
-    this.#asked = asked;
+    this.#asked = told.length + pending.length;
+    const isOver = [...told, ...pending].some(
+      ({ confirms = null, refines }) => confirms !== null || refines !== undefined,
+    );
+    // What came after the search was asked by it: an interruption does not begin it anew.
+    if (isOver && !options.optimizer.done) this.#ending = options.budget.isPatient ? 'patience' : 'budget';
   }
 
   get ending(): Ending {
@@ -71,8 +77,7 @@ export class Agenda {
       return true;
     }
     this.#refinement = undefined;
-    const confirmed = this.#told.filter(({ confirms }) => confirms !== null).length;
-    this.#confirming = confirmations(this.#told, confirmation).slice(confirmed);
+    this.#confirming = confirmations(this.#told, confirmation);
     if (this.#confirming.length === 0) return false;
     if (budget.allowsConfirmation(this.#told)) return true;
     this.#ending = 'budget';

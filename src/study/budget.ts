@@ -65,6 +65,11 @@ export class Budget {
     return costs === undefined || this.#left >= costs.confirmation;
   }
 
+  /** Whether the search may end for want of gains. */
+  get isPatient(): boolean {
+    return this.#options.patience !== undefined;
+  }
+
   /** Whether so many evaluations have brought nothing that it is time to stop. */
   isExhausted(told: readonly TrialRecord[]): boolean {
     const { patience = Infinity } = this.#options;

@@ -3,6 +3,7 @@ import type { FitnessSettings } from '../core/fitness/fitness.ts';
 import { worth } from '../core/fitness/recommend.ts';
 import { distance } from '../core/fitness/slo.ts';
 import type { Suggestion } from '../core/pso/optimizer.ts';
+import { paramsKey } from '../core/space/space.ts';
 import { bestOf, candidates, isPresent, type Candidate } from '../parallel/candidates.ts';
 import type { TrialRecord } from '../parallel/records.ts';
 
@@ -38,7 +39,8 @@ const rounds = (again: readonly Candidate[], runs: number): Omit<Suggestion, 'tr
 /**
  * What is measured again before the answer, so that a lucky measurement does not win: the baseline and the finalists.
  * Where none of them holds, the next ones within the SLOs follow. Decided by what was told alone: the same before and
- * after an interruption, and the beginning of the list never changes.
+ * after an interruption.
+ * @returns what is left of it
  */
 export function confirmations(
   told: readonly TrialRecord[],
@@ -53,10 +55,12 @@ export function confirmations(
   };
   const best = measured.filter(({ record }) => !isPresent(record)).sort(better);
   const asked = rounds([...baseline, ...best.slice(0, finalists)], runs);
-  for (let wave = 1; wave < waves; wave++) {
-    const done = told.filter((record) => !isFirst(record));
-    if (finalists === 0 || done.length < asked.length) break;
-    const holds = bestOf(told, slos);
+  for (let wave = 1; wave < waves && finalists > 0; wave++) {
+    const keys = new Set(asked.map(keyOf));
+    // As it was when this wave was decided, whatever has come since.
+    const then = told.filter((record) => isFirst(record) || keys.has(keyOf(record)));
+    if (then.length - told.filter(isFirst).length < asked.length) break;
+    const holds = bestOf(then, slos);
     if (holds === undefined || holds.confirmations.length > 0) break;
     const next = best.slice(wave * finalists, (wave + 1) * finalists);
     asked.push(
@@ -66,7 +70,25 @@ export function confirmations(
       ),
     );
   }
-  return asked;
+  return without(
+    asked,
+    told.filter((record) => !isFirst(record)),
+  );
+}
+
+type Confirming = Pick<TrialRecord, 'params'> & { readonly confirms?: TrialId | null };
+
+const keyOf = ({ confirms, params }: Confirming): string => `${confirms} ${paramsKey(params)}`;
+
+/** Those that are not told yet, each as often as it is missing. */
+function without<T extends Confirming>(asked: readonly T[], told: readonly Confirming[]): T[] {
+  const done = new Map<string, number>();
+  for (const one of told) done.set(keyOf(one), (done.get(keyOf(one)) ?? 0) + 1);
+  return asked.filter((one) => {
+    const left = done.get(keyOf(one)) ?? 0;
+    done.set(keyOf(one), left - 1);
+    return left <= 0;
+  });
 }
 
 export const isConfirmation = (suggestion: Suggestion): suggestion is Suggestion & { confirms: TrialId } =>

@@ -34,7 +34,7 @@ export async function tune(study: Study, signal: AbortSignal): Promise<Ending> {
   const flights = new Set<Promise<void>>();
   const { dispatcher } = study;
   const isWarm: AgendaOptions['isWarm'] = (params) => dispatcher.isWarm(params);
-  const agenda = new Agenda({ ...study, isWarm }, told, told.length + waiting.length);
+  const agenda = new Agenda({ ...study, isWarm }, told, waiting);
   let failure: { readonly error: unknown } | undefined;
 
   const fly = (suggestion: Suggestion): void => {

@@ -116,6 +116,49 @@ describe('the search for a load', () => {
     expect(asked.at(-1)).toMatchObject({ CONCURRENCY: 16, REQUESTRATE: expect.closeTo(7.037, 2) as number });
   });
 
+  test('goes from one value of a list to the next, where a factor leads to none', () => {
+    const listed = { ...concurrency, dtype: 'enum' as const, dtype_param: [4, 32, 256] };
+    const service = { slots: 512, tpot: 0.02, slope: 0.0005 };
+    expect(search(service, { fields: [listed], start: { CONCURRENCY: 4 } })).toEqual({
+      loads: [4, 32, 256],
+      best: 32,
+    });
+    expect(search(service, { fields: [listed], start: { CONCURRENCY: 256 } }).best).toBe(32);
+    const few = { ...concurrency, min: 1, max: 3 };
+    expect(search(service, { fields: [few], start: { CONCURRENCY: 1 } }).best).toBe(3);
+  });
+
+  test('rules that forbid every load leave none', () => {
+    const none = search({ slots: 8, tpot: 0.02, slope: 0 }, { isAllowed: () => false });
+    expect(none).toEqual({ loads: [], best: undefined });
+    const small = search(
+      { slots: 8, tpot: 0.02, slope: 0 },
+      { isAllowed: (load) => Number(load['CONCURRENCY']) <= 3 },
+    );
+    expect(small.best).toBeGreaterThan(1);
+  });
+
+  test('as fast as possible stays so, and rates follow what was served where nothing else can be changed', () => {
+    const both = { fields: [concurrency, rate], start: { CONCURRENCY: 16, REQUESTRATE: 0 } };
+    const service = { slots: 512, tpot: 0.02, slope: 0.0005 };
+    const asked = (options: Pick<LoadSearchOptions, 'fields' | 'start'>): ServingParams[] => {
+      const one = new LoadSearch({ ...options, probes: 4, slos });
+      const loads: ServingParams[] = [];
+      for (let load = one.next(); load !== undefined; load = one.next()) {
+        loads.push(load);
+        const outcome = serve(service, { CONCURRENCY: 200, ...load });
+        one.tell(outcome);
+      }
+      return loads;
+    };
+    expect(asked(both).map((load) => load['REQUESTRATE'])).toEqual([0, 0, 0, 0]);
+    const [first, second] = asked({ fields: [rate], start: { REQUESTRATE: 0 } });
+    expect(first).toEqual({ REQUESTRATE: 0 });
+    // 200 at 120 ms a token and 100 tokens a request: 16.7 served a second, and 1.4 × the SLO.
+    expect(Number(second?.['REQUESTRATE'])).toBeGreaterThan(1);
+    expect(Number(second?.['REQUESTRATE'])).toBeLessThan(16.7);
+  });
+
   test('nothing that can be served: there is no best', () => {
     const { loads, best } = search({ slots: 1, tpot: 0.01, slope: 0, limit: 0 });
     expect(best).toBeUndefined();

@@ -199,12 +199,15 @@ describe('a simulated study', () => {
     ['list.json', /entry 1 names NONSENSE/],
     ['bounds.json', /entry 0 has a value outside/],
     ['broken.json', /JSON/],
+    ['null.json', /entry 0 is no table/],
+    ['load.json', /entry 0 names no field that is searched/],
     ['README.md', /none of these/],
   ])('--from %s is refused with what can be given', async (name, message) => {
     const output = mkdtempSync(join(tmpdir(), 'optimizer-from-'));
     const files = {
       'list.json': '[{ "MAX_NUM_SEQS": 64 }, { "NONSENSE": 1 }]',
       'bounds.json': '[{ "MAX_NUM_SEQS": 640000 }]',
+      ...{ 'null.json': '[null]', 'load.json': '[{ "CONCURRENCY": 64 }]' },
       ...{ 'broken.json': '[{', 'README.md': '' },
     };
     for (const [file, text] of Object.entries(files)) writeFileSync(join(output, file), text);

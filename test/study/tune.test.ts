@@ -204,6 +204,14 @@ describe('the confirmation', () => {
     });
   });
 
+  test('does not decide before all that promised as much have had their turn', () => {
+    const early = [...lucky, of(3, 100, 0.1, 0), of(4, 118, 0.3, 2)];
+    expect(bestOf(early, slos)?.record.trial_id).toBe(1);
+    expect(bestOf([...lucky, of(3, 100, 0.1, 0)], slos)?.record.trial_id).toBe(1);
+    expect(bestOf([...early, of(5, 119, 0.2, 1)], slos)?.record.trial_id).toBe(1);
+    expect(bestOf([...early, of(5, 90, 0.2, 1)], slos)?.record.trial_id).toBe(2);
+  });
+
   test('what can no longer be served is not recommended, however fast it was', () => {
     const error = { class: '', message: '', remedy: '', blame: 'params', details: {} } as const;
     const refuted = { ...of(3, 0, 0.2, 1), verdict: { kind: 'infeasible', error } as const };
@@ -213,11 +221,15 @@ describe('the confirmation', () => {
   test('goes on with the next ones where no finalist holds its SLOs', () => {
     const options = { runs: 1, finalists: 1, slos };
     const told = [...lucky, of(3, 100, 0.1, 0, 2)];
-    expect(confirmations(told, options).map(({ confirms }) => confirms as number)).toEqual([0, 1]);
+    expect(confirmations(told, options).map(({ confirms }) => confirms as number)).toEqual([1]);
     const missed = [...told, of(4, 130, 0.2, 1, 2)];
-    expect(confirmations(missed, options).map(({ confirms }) => confirms as number)).toEqual([0, 1, 2]);
+    expect(confirmations(missed, options).map(({ confirms }) => confirms as number)).toEqual([2]);
+    // In the middle of a wave the rest of it is left, whatever the first of it says.
+    const thrice = { ...options, runs: 2 };
+    const half = [...missed, of(5, 100, 0.1, 0, 2), of(6, 130, 0.2, 1, 2), of(7, 120, 0.3, 2)];
+    expect(confirmations(half, thrice).map(({ confirms }) => confirms as number)).toEqual([2]);
     const held = [...told, of(4, 100, 0.2, 1)];
-    expect(confirmations(held, options)).toHaveLength(2);
+    expect(confirmations(held, options)).toEqual([]);
   });
 
   test('marks what was measured on another workload, and answers that have changed', () => {

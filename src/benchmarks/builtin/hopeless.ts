@@ -58,7 +58,10 @@ export class HopelessWatch {
       elapsedS: (performance.now() - this.#began) / 1000,
       requests: prompts.length * turns,
       maxOutputTokens: turns * sum(prompts.map(({ maxTokens }) => maxTokens)),
-      ttftsMs: seen.flatMap(({ ttftsMs }) => ttftsMs),
+      ttftsMs: seen.flatMap(({ ttftsMs, openTtftsMs }) => [
+        ...ttftsMs,
+        ...(this.#context.mustAllSucceed === true ? openTtftsMs : []),
+      ]),
       tpotsMs: seen.flatMap(({ tpotsMs }) => tpotsMs),
       tokens: sum(seen.map(({ tokens }) => tokens)),
       failed: sum(seen.map(({ failed }) => failed)),

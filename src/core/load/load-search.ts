@@ -1,6 +1,6 @@
 import { cost, type FitnessSettings, type Judged } from '../fitness/fitness.ts';
 import { distance, type Violation } from '../fitness/slo.ts';
-import { valueBounds, type Field, type ServingParams } from '../space/field.ts';
+import { enumValues, valueBounds, type Field, type ParamValue, type ServingParams } from '../space/field.ts';
 import { paramsKey } from '../space/space.ts';
 import { isRequestRate, loadValue } from '../tuning/load-fields.ts';
 
@@ -13,8 +13,12 @@ export type LoadOutcome =
       readonly violations: readonly Violation[];
       /** It was ended early: what it could have come to at best. */
       readonly isBound?: boolean;
+      /** Tokens/s that its cost aims at, where that is not the settings'. */
+      readonly target?: number;
     }
-  | { readonly kind: 'failed' };
+  | { readonly kind: 'failed' }
+  /** A rule of the study forbids it: nothing was measured. */
+  | { readonly kind: 'refused' };
 
 export interface LoadSearchOptions {
   /** Whose values are the load: concurrency, request rate or both. */
@@ -42,6 +46,8 @@ interface Probe extends Asked {
 
 type Measured = Probe & { readonly outcome: Extract<LoadOutcome, { kind: 'measured' }> };
 
+/** Loads against the rules cost nothing, but there must be an end. */
+const mostRefused = 20;
 /** Loads that are closer than this tell nothing new. */
 const resolution = 1.1;
 /** What is worse than the best so far by this much will not become it. */
@@ -49,6 +55,9 @@ const hopeless = 1.1;
 const smallestGain = 0.01;
 /** Arrivals at this share of what was served: evenly spread, and hardly fewer. */
 const spread = 0.95;
+
+/** A rate of 0, or none at all, is as fast as possible. */
+const isLimit = (value: number): boolean => Number.isFinite(value) && value > 0;
 
 const isMeasured = (probe: Probe): probe is Measured => probe.outcome.kind === 'measured';
 const isWithin = (probe: Probe): probe is Measured =>
@@ -72,12 +81,13 @@ export class LoadSearch {
   /** The next load to measure; undefined: it is found. */
   next(): ServingParams | undefined {
     const { probes, isAllowed = () => true } = this.#options;
-    while (this.#probes.length < probes) {
+    const tried = (): number => this.#probes.filter(({ outcome }) => outcome.kind !== 'refused').length;
+    while (tried() < probes && this.#probes.length < probes + mostRefused) {
       const asked = this.#wanted().find(({ load }) => !this.#knows(load));
       if (asked === undefined) return undefined;
       this.#asked = asked;
       if (isAllowed(asked.load)) return asked.load;
-      this.tell({ kind: 'failed' });
+      this.tell({ kind: 'refused' });
     }
     return undefined;
   }
@@ -110,14 +120,40 @@ export class LoadSearch {
     const at = (factor: number): Asked => ({ factor, load: this.#loadAt(factor) });
     if (this.#probes.length === 0) return [at(1)];
     const best = this.#best(this.#probes.filter(isWithin));
-    if (best === undefined) return [at(this.#below())];
+    if (best === undefined) {
+      const lowest = this.#lowest();
+      return [at(this.#below(lowest)), ...this.#next(lowest, false)];
+    }
     const factor = this.#around(best);
-    return [...(factor === undefined ? [] : [at(factor)]), ...this.#spread(best)];
+    const nearest = factor === undefined ? [] : [at(factor), ...this.#next(best, factor > best.factor)];
+    return [...nearest, ...this.#spread(best)];
+  }
+
+  /** The next value of a list or the next whole number, where a factor leads to none that is new. */
+  #next({ load, factor }: Asked, upwards: boolean): Asked[] {
+    const next = this.#options.fields.map((field) => {
+      const now = Number(load[field.name]);
+      const { min, max } = valueBounds(field);
+      const values = field.dtype === 'enum' ? enumValues(field).map(Number) : [now - 1, now + 1];
+      const beyond = values.filter(
+        (value) => (upwards ? value > now : value < now) && value >= min && value <= max,
+      );
+      const isStepped = (field.dtype === 'enum' || field.dtype === 'int') && beyond.length > 0;
+      return { field, now, value: isStepped ? (upwards ? Math.min(...beyond) : Math.max(...beyond)) : now };
+    });
+    const changed = next.find(({ now, value }) => now !== value && now > 0);
+    if (changed === undefined) return [];
+    const values = Object.fromEntries(next.map(({ field, value }) => [field.name, value]));
+    return [{ factor: (factor * changed.value) / changed.now, load: values }];
+  }
+
+  #lowest(): Probe {
+    return this.#probes.reduce((least, one) => (one.factor < least.factor ? one : least));
   }
 
   /** Nothing is within the SLOs yet: the further outside, the further down. */
-  #below(): number {
-    const lowest = this.#probes.reduce((least, one) => (one.factor < least.factor ? one : least));
+  #below(lowest: Probe): number {
+    if (lowest.outcome.kind === 'refused') return lowest.factor / 2;
     const outside = isMeasured(lowest) ? distance(lowest.outcome.violations) : Infinity;
     return lowest.factor / Math.min(8, Math.max(1.5, 1 + outside));
   }
@@ -142,7 +178,8 @@ export class LoadSearch {
   /** Between two loads nothing is faster than either, nor sooner than the smaller one. */
   #canPay(lower: Probe, upper: Probe, best: Measured): boolean {
     if (!isMeasured(lower) || !isMeasured(upper) || upper.outcome.isBound === true) return true;
-    const { slos, incumbent = Infinity } = this.#options;
+    const { slos: given, incumbent = Infinity } = this.#options;
+    const slos = { ...given, generate_speed_target: best.outcome.target ?? given.generate_speed_target };
     const { performance: low } = lower.outcome;
     const { performance: high } = upper.outcome;
     const most = (key: 'generate_speed' | 'success_rate' | 'throughput'): number =>
@@ -175,14 +212,20 @@ export class LoadSearch {
     const { fields, start } = this.#options;
     return Object.fromEntries(
       fields.map((field) => {
-        const { min, max } = valueBounds(field);
         const from = Number(start[field.name]);
-        // A rate of 0 is none at all: as fast as possible.
-        const value = Number.isFinite(from) && from > 0 ? from : max;
-        const asked = loadValue(field, value * factor);
-        return [field.name, asked <= 0 && min <= 0 ? loadValue(field, Math.max(min, 1)) : asked];
+        if (isRequestRate(field) && !isLimit(from)) return [field.name, this.#rateAt(factor, field)];
+        return [field.name, loadValue(field, (isLimit(from) ? from : valueBounds(field).max) * factor)];
       }),
     );
+  }
+
+  /** From as fast as possible: it stays so where the concurrency says how much, else it follows what was served. */
+  #rateAt(factor: number, field: Field): ParamValue {
+    const { fields, start } = this.#options;
+    const [first] = this.#probes.filter(isMeasured);
+    const served = first?.outcome.performance.throughput ?? valueBounds(field).max;
+    const stays = factor >= 1 || fields.some((one) => !isRequestRate(one));
+    return stays ? (start[field.name] ?? 0) : loadValue(field, served * factor);
   }
 
   #knows(load: ServingParams): boolean {
