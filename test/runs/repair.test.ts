@@ -21,7 +21,7 @@ const trials = 16;
 const oneGroup = { groups: [{ groupId: 0, hosts: ['sim0'] }], warnings: [] };
 
 async function simulate(output: string, resume?: string, hosts?: typeof oneGroup) {
-  const values = { ...simulatedStudy, n_particles: 4, iters: 4, confirm_runs: 0, output };
+  const values = { ...simulatedStudy, n_particles: 4, iters: 4, load_probes: 2, confirm_runs: 0, output };
   const input = {
     document: { values, origin: {}, files: [] },
     flags: { simulate: true, seed: 3 },
