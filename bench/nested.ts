@@ -9,8 +9,9 @@ import { median, servings, study, truth } from './studies.ts';
 const variants: Readonly<Record<string, Table>> = {
   'flat, cold': { load_search: 'fixed', max_evaluations: 60, reuse_service: false },
   'flat, warm': { load_search: 'fixed', max_evaluations: 60 },
-  'nested, cold': { max_evaluations: 20, reuse_service: false },
-  'nested, warm': { max_evaluations: 20 },
+  // As many as half of the flat search's starts allow, confirmations included.
+  'nested, cold': { max_evaluations: 24, reuse_service: false },
+  'nested, warm': { max_evaluations: 24 },
 };
 
 export interface NestedRow {

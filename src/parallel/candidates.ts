@@ -3,7 +3,7 @@ import type { FitnessSettings, Judged, PerformanceIndex } from '../core/fitness/
 import { closest, recommend, worth } from '../core/fitness/recommend.ts';
 import { violations, type Violation } from '../core/fitness/slo.ts';
 import { paramsKey } from '../core/space/space.ts';
-import { isScored, type ScoredRecord, type TrialRecord } from './records.ts';
+import { isScored, judgedOf, type ScoredRecord, type TrialRecord } from './records.ts';
 
 /** A trial that searched its load measured several configurations: some of them may be the answer. */
 function measurementsOf(record: TrialRecord): TrialRecord[] {
@@ -58,7 +58,7 @@ function percentilesOf(counted: readonly ScoredRecord[]): NonNullable<Judged['pe
   );
 }
 
-function judgedOf(counted: readonly ScoredRecord[]): Judged {
+function mediansOf(counted: readonly ScoredRecord[]): Judged {
   const of = (metric: keyof PerformanceIndex): number | null =>
     middle(counted.map(({ verdict }) => verdict.performance[metric]));
   return {
@@ -78,17 +78,15 @@ function candidateOf(
   slos: FitnessSettings,
 ): Candidate {
   const confirmations = measurements.filter(({ confirms }) => confirms !== null);
-  const performance = judgedOf(confirmations.length > 0 ? confirmations : measurements);
-  const costs = (confirmations.length > 0 ? confirmations : measurements).map(
-    ({ verdict }) => verdict.fitness,
-  );
+  const counted = confirmations.length > 0 ? confirmations : measurements;
+  const performance = mediansOf(counted);
   return {
     record: measurements[0],
     measurements,
     confirmations,
     refuted,
     performance,
-    fitness: middle(costs) ?? Infinity,
+    fitness: middle(counted.map(({ verdict }) => verdict.fitness)) ?? Infinity,
     violations: violations(performance, slos),
   };
 }
@@ -118,14 +116,7 @@ const stands = ({ refuted, confirmations }: Candidate): boolean =>
 
 /** By its first measurement alone. */
 const promise = ({ record: { verdict } }: Candidate, { objective }: FitnessSettings): number =>
-  worth(
-    {
-      performance: { ...verdict.performance, goodput: verdict.goodput ?? null },
-      fitness: verdict.fitness,
-      violations: [],
-    },
-    objective,
-  );
+  worth({ performance: judgedOf(verdict), fitness: verdict.fitness, violations: [] }, objective);
 
 /**
  * Whether confirmations decide: not before all that promised as much as those that were confirmed have had their turn, or

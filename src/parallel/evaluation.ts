@@ -17,8 +17,8 @@ export interface Attempt {
   /** Of all starts that it took. */
   readonly start: Ms;
   readonly benchmark: Ms;
-  /** It used a service that ran already. */
-  readonly warm: boolean;
+  /** Services that it started; 0: it used one that ran already. */
+  readonly starts: number;
   readonly outcome: { readonly measured: Measurement } | { readonly error: ModelEvalStateError };
   /** The service could not be stopped: the group needs a repair whatever was measured. */
   readonly stopError: ModelEvalStateError | undefined;
@@ -35,7 +35,7 @@ interface Job {
 /** What has become of an attempt so far. */
 interface Progress {
   starting: number;
-  warm: boolean;
+  starts: number;
   /** What runs for it now. */
   kept: KeptService | undefined;
   /** Its service ended under a load that was too much for it. */
@@ -64,9 +64,9 @@ export class Evaluation {
     attempt: number,
     signal: AbortSignal,
   ): Promise<Attempt> {
-    const { clock, serverKey, reuseService } = this.#deps;
+    const { clock, reuseService } = this.#deps;
     const began = clock.now();
-    const progress: Progress = { starting: 0, warm: false, kept: undefined, isBroken: false };
+    const progress: Progress = { starting: 0, starts: 0, kept: undefined, isBroken: false };
     let outcome: Attempt['outcome'];
     try {
       outcome = { measured: await this.#measure({ group, suggestion, attempt, signal }, progress) };
@@ -76,19 +76,19 @@ export class Evaluation {
       outcome = { error: asOptimizerError(error) };
     }
     const total = clock.now() - began;
-    const { kept, warm } = progress;
+    const { kept, starts } = progress;
     let stopError: ModelEvalStateError | undefined;
     const isAlive = kept?.service.failed.aborted === false && !progress.isBroken;
     const isSound = 'measured' in outcome && !signal.aborted && isAlive;
     if (kept !== undefined && isSound && reuseService) {
       await this.#deps.store.keep(suggestion.trialId, 'service.log', kept.service.tail());
-      group.keep({ ...kept, key: serverKey(suggestion.params) });
+      group.keep(kept);
     } else if (kept !== undefined) stopError = await this.#stop(group, kept);
     signal.throwIfAborted();
     // Out of reach, a machine looks like a service that died of its configuration.
     if ('error' in outcome && stopError instanceof CommunicationError) outcome = { error: stopError };
     return {
-      ...{ warm, outcome, stopError },
+      ...{ starts, outcome, stopError },
       start: ms(progress.starting),
       benchmark: ms(total - progress.starting),
     };
@@ -121,21 +121,20 @@ export class Evaluation {
   async #ready(job: Job, progress: Progress): Promise<KeptService> {
     const { clock, serverKey } = this.#deps;
     const { group, suggestion, signal } = job;
+    const key = serverKey(suggestion.params);
     const began = clock.now();
     try {
       const before = group.take();
       if (before !== undefined) {
         progress.kept = before;
-        if (before.key === serverKey(suggestion.params) && (await stillServes(before, signal))) {
-          progress.warm = true;
-          return before;
-        }
+        if (before.key === key && (await stillServes(before, signal))) return before;
         progress.kept = undefined;
         const stopError = await this.#stop(group, before);
         if (stopError !== undefined) throw stopError;
       }
+      progress.starts++;
       const service = await this.#start(group, suggestion, signal);
-      const kept: KeptService = { service, key: '', trialId: suggestion.trialId, effects: undefined };
+      const kept: KeptService = { service, key, trialId: suggestion.trialId, effects: undefined };
       progress.kept = kept;
       const effects = await this.#readBack(group, suggestion, signal);
       progress.kept = { ...kept, effects };

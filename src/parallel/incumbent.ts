@@ -2,7 +2,7 @@ import { cost, type FitnessSettings, type Judged } from '../core/fitness/fitness
 import { worth } from '../core/fitness/recommend.ts';
 import { distance, violations } from '../core/fitness/slo.ts';
 import type { ServingParams } from '../core/space/field.ts';
-import { isScored, type ScoredRecord, type TrialRecord } from './records.ts';
+import { isScored, judgedOf, type ScoredRecord, type TrialRecord } from './records.ts';
 
 /** The best so far, within its SLOs. */
 export interface Limit {
@@ -10,9 +10,9 @@ export interface Limit {
   readonly performance: Judged;
 }
 
-export const limitOf = ({ fitness, performance, percentiles, goodput }: ScoredRecord['verdict']): Limit => ({
-  fitness,
-  performance: { ...performance, percentiles, ...(goodput === undefined ? {} : { goodput }) },
+export const limitOf = (verdict: ScoredRecord['verdict']): Limit => ({
+  fitness: verdict.fitness,
+  performance: judgedOf(verdict),
 });
 
 export const better = (a: Limit | undefined, b: Limit | undefined): Limit | undefined =>
@@ -57,7 +57,6 @@ export class Incumbent {
 
   /** Cost; Infinity while nothing is within the SLOs. */
   get fitness(): number {
-    const { verdict } = this.#best ?? {};
-    return verdict === undefined || verdict.violations.length > 0 ? Infinity : verdict.fitness;
+    return this.limit?.fitness ?? Infinity;
   }
 }

@@ -6,7 +6,7 @@ import type { Suggestion } from '../core/pso/optimizer.ts';
 import type { Field, ServingParams } from '../core/space/field.ts';
 import { better, limitOf, type Incumbent, type Limit } from './incumbent.ts';
 import type { Measurement } from './measuring.ts';
-import type { LoadPoint } from './records.ts';
+import { judgedOf, type LoadPoint } from './records.ts';
 
 /** How the load of a configuration is found. */
 export interface LoadSearchSettings {
@@ -80,14 +80,13 @@ export class LoadTrial {
   }
 
   measured(params: ServingParams, measurement: Measurement): void {
-    const { fitness, performance, percentiles, goodput, violations } = measurement.verdict;
-    const judged = { ...performance, percentiles, ...(goodput === undefined ? {} : { goodput }) };
+    const { fitness, performance, violations } = measurement.verdict;
     // Of the speed term: what this measurement was judged by may follow from the present configuration.
     const target = (measurement.verdict.terms.generate_speed * (performance.generate_speed ?? 0)) / 0.4;
     this.#search.tell({
       kind: 'measured',
       fitness,
-      performance: judged,
+      performance: judgedOf(measurement.verdict),
       violations,
       isBound: measurement.verdict.censored === true,
       ...(Number.isFinite(target) && target > 0 ? { target } : {}),

@@ -208,7 +208,7 @@ export class ParticleDispatcher {
     const costs = {
       start_s: toSeconds(attempt.start),
       benchmark_s: toSeconds(attempt.benchmark),
-      ...(attempt.warm ? { warm: true as const } : {}),
+      starts: attempt.starts,
     };
     if ('measured' in outcome) {
       this.#scoredOn.set(group.id, this.#scored(group.id) + 1);

@@ -3,6 +3,7 @@ import type { GroupId, TrialId } from '../base/units.ts';
 import type {
   FitnessSettings,
   FitnessTerms,
+  Judged,
   Percentiles,
   PerformanceIndex,
 } from '../core/fitness/fitness.ts';
@@ -92,8 +93,8 @@ export interface TrialRecord {
   readonly as_is?: Pick<ScoredRecord, 'params' | 'verdict'> | null;
   /** The load that is the better answer, where the one of least cost is not: faster, and within the SLOs as well. */
   readonly fastest?: Pick<ScoredRecord, 'params' | 'verdict'>;
-  /** It found its service running. */
-  readonly warm?: true;
+  /** Services that were started for it, 0 where it found its own running; absent where no group was used. */
+  readonly starts?: number;
   readonly started_at: string;
   readonly finished_at: string;
   readonly start_s: number;
@@ -165,6 +166,19 @@ export type JournalEntry =
       readonly error: ErrorRecord | null;
     };
 
-export type ScoredRecord = TrialRecord & { readonly verdict: Extract<Verdict, { kind: 'scored' }> };
+type Scored = Extract<Verdict, { kind: 'scored' }>;
+
+/** A verdict's measurement as it is judged. */
+export const judgedOf = ({
+  performance,
+  percentiles,
+  goodput,
+}: Pick<Scored, 'performance' | 'percentiles' | 'goodput'>): Judged => ({
+  ...performance,
+  percentiles,
+  goodput: goodput ?? null,
+});
+
+export type ScoredRecord = TrialRecord & { readonly verdict: Scored };
 
 export const isScored = (record: TrialRecord): record is ScoredRecord => record.verdict.kind === 'scored';

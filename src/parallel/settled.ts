@@ -12,7 +12,7 @@ export type Settled = Pick<
   'verdict' | 'group_id' | 'start_s' | 'benchmark_s' | 'num_prompts' | 'reused_from'
 > &
   // Where measuring chose a load of its own, and what it used.
-  Partial<Pick<TrialRecord, 'params' | 'curve' | 'as_is' | 'fastest' | 'warm'>>;
+  Partial<Pick<TrialRecord, 'params' | 'curve' | 'as_is' | 'fastest' | 'starts'>>;
 
 export const notMeasured = { start_s: 0, benchmark_s: 0, num_prompts: null, reused_from: null };
 

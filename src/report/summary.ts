@@ -187,10 +187,12 @@ function count(told: readonly TrialRecord[]): Summary['evaluations'] {
 
 function startsOf(told: readonly TrialRecord[]): Summary['starts'] {
   const own = told.filter(({ reused_from, group_id }) => reused_from === null && group_id !== null);
-  const made = own.filter(({ warm, start_s }) => warm !== true && start_s > 0).length;
-  // Every load after the first of a configuration, and every trial that found its service running.
-  const loads = own.reduce((sum, { curve = [] }) => sum + Math.max(0, curve.length - 1), 0);
-  return { made, saved: loads + own.filter(({ warm }) => warm === true).length };
+  const sum = (of: (record: TrialRecord) => number): number => own.reduce((total, one) => total + of(one), 0);
+  // Without a service that is kept every measurement has a start of its own.
+  const needed = ({ curve, verdict }: TrialRecord): number =>
+    curve?.length ?? Number(verdict.kind === 'scored');
+  const made = ({ starts = 1 }: TrialRecord): number => starts;
+  return { made: sum(made), saved: sum((one) => Math.max(0, needed(one) - made(one))) };
 }
 
 export interface Ending {

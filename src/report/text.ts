@@ -110,7 +110,7 @@ function trustLines(
       : [`better than the runner-up, trial ${runner_up}: ${percent(beats_runner_up)}`]),
   ];
   return [
-    `Measured again ${runs} times: ${low} to ${high}${unit} when you do the same (95 %; one run scatters by ${(100 * noise).toFixed(1)} %).`,
+    `Measured again ${runs === 1 ? 'once' : `${runs} times`}: ${low} to ${high}${unit} when you do the same (95 %; one run scatters by ${(100 * noise).toFixed(1)} %).`,
     ...(chances.length === 0 ? [] : [`Probability that it is ${chances.join(', ')}.`]),
     ...(canary === null
       ? []

@@ -7,7 +7,7 @@ import { fitness, type FitnessSettings } from '../core/fitness/fitness.ts';
 import type { Measured } from '../core/pso/optimizer.ts';
 import { isTable } from '../config/toml.ts';
 import { enumValues, isConstant, type Field, type ServingParams } from '../core/space/field.ts';
-import { isScored, type ScoredRecord } from '../parallel/records.ts';
+import { isScored, judgedOf, type ScoredRecord } from '../parallel/records.ts';
 import { tableHistory } from './history.ts';
 import { readJournal } from './journal-content.ts';
 
@@ -44,10 +44,8 @@ function fitting(params: ServingParams, fields: readonly Field[]): ServingParams
 }
 
 function costOf({ verdict }: ScoredRecord, slos: FitnessSettings): number | undefined {
-  const { performance, percentiles, goodput } = verdict;
   try {
-    return fitness({ ...performance, percentiles, ...(goodput === undefined ? {} : { goodput }) }, slos)
-      .fitness;
+    return fitness(judgedOf(verdict), slos).fitness;
   } catch {
     return undefined; // it lacks what is judged now
   }

@@ -117,7 +117,7 @@ export class Budget {
     const { expectedStart, expectedBenchmark, probes } = this.#options;
     const own = told.filter(({ group_id, reused_from }) => group_id !== null && reused_from === null);
     const searched = own.filter(({ confirms }) => confirms === null);
-    const starts = own.filter(({ warm }) => warm !== true).map(({ start_s }) => start_s);
+    const starts = own.filter(({ starts }) => starts !== 0).map(({ start_s }) => start_s);
     const benchmarks = own.flatMap(benchmarkSeconds);
     // The present configuration is confirmed whatever it takes.
     const present = Math.max(0, ...own.filter(({ trial_id }) => trial_id === 0).flatMap(benchmarkSeconds));

@@ -35,6 +35,36 @@ describe.skipIf(!realSshd.available).each(users)('a study over eight sshd, as %s
     expect(stdout).toContain('Measured again 2 times');
   });
 
+  test.each([
+    { probes: 4, starts: 2 },
+    { probes: 2, starts: 1 },
+  ])(
+    'a load that ends the service is out, what it served before counts ($probes probes)',
+    async ({ probes, starts }) => {
+      const top = `load_search = "slo"\nload_probes = ${probes}\nconfirm_runs = 0`;
+      // The present load of 8 doubles to 16, which is too much.
+      const env = { FAKE_START_MS: 50, FAKE_DIES_OF: 12 };
+      await using project = new Project(cluster, { top, particles: 1, iters: 1, env });
+      const { code, stderr } = await project.run([...project.args, '--nodes-per-group', '8']);
+      expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+      expect(project.left()).toEqual([]);
+      const [told] = toldIn(project.journal());
+      const served = told?.curve?.map(({ load, error }) => [load['CONCURRENCY'], error === null]);
+      expect(served?.slice(0, 2)).toEqual([
+        [8, true],
+        [16, false],
+      ]);
+      expect(told?.curve?.[1]?.error).toContain('OutOfMemory');
+      expect(told?.verdict.kind).toBe('scored');
+      expect(told?.as_is?.params['CONCURRENCY']).toBe(8);
+      const masters = project.witnesses().filter(({ role, event }) => role === 'master' && event === 'start');
+      // Another one is worth it only where there are loads left to try.
+      expect(told?.starts).toBe(starts);
+      expect(masters).toHaveLength(starts);
+      expect(project.summary().starts.made).toBe(starts);
+    },
+  );
+
   test('one start a trial, everything told, nothing left', async () => {
     await using project = new Project(cluster, {
       worker: true,

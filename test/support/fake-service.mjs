@@ -88,6 +88,7 @@ if (role === 'worker') {
   // Tokens a second grow with the batch and saturate; TPOT grows with the batch.
   const tpotMs = Number(process.env.FAKE_TPOT_MS ?? 1) * (1 + seqs / 128);
   let active = 0;
+  let open = 0;
   const waiting = [];
   const enter = async () => {
     if (active < seqs) active++;
@@ -107,6 +108,12 @@ if (role === 'worker') {
       return void response.end('{"error":"no such path"}');
     }
     if (seqs > Number(process.env.FAKE_CRASH_ABOVE ?? Infinity)) process.exit(1);
+    // Too much at the same time ends the service, as running out of memory under load does.
+    if (++open > Number(process.env.FAKE_DIES_OF ?? Infinity)) {
+      console.error('torch.OutOfMemoryError: CUDA out of memory.');
+      process.exit(1);
+    }
+    response.on('close', () => open--);
     if (fault === 'silent') return;
     if (fault?.startsWith('load-')) fail(fault.slice('load-'.length));
     let body = '';

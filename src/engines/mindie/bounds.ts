@@ -46,6 +46,7 @@ const gib = 2 ** 30;
 /** The longest input that activations are planned for. */
 const plannedInput = 8192;
 
+/** The original's reading, which recorded bounds depend on: other eight-bit types than int8 count as two bytes. */
 function bytesPerValue(dtype = ''): number {
   if (dtype.includes('16')) return 2;
   if (dtype.includes('int8')) return 1;
