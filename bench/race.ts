@@ -25,7 +25,12 @@ export interface RaceOptions {
   readonly seed: number;
   /** Sigma of a log-normal factor on the fitness. */
   readonly noise: number;
+  /** Whether the best of them are measured again before one is recommended; else the best measurement is. */
+  readonly confirms: boolean;
 }
+
+/** As the tool does it unless it is configured otherwise. */
+const confirmation = { finalists: 3, runs: 3 } as const;
 
 /** A machine goes down in so many of the evaluations; they are repeated. */
 const faults = 0.03;
@@ -39,12 +44,13 @@ interface Landing {
 }
 
 export function race(optimizer: Optimizer, options: RaceOptions): Race {
-  const { scenario, best, groups, seed, noise } = options;
+  const { scenario, best, groups, seed, noise, confirms } = options;
   const rng = createRng(seed).fork('race');
   const landings = new TinyQueue<Landing>([], (a, b) => a.at - b.at);
   const free = Array.from({ length: groups }, (_, group) => group);
   const jobs: number[] = [];
   const truths = new Map<TrialId, number>();
+  const seen: { readonly id: TrialId; readonly cost: number }[] = [];
   const atEvaluation: number[] = [];
   let [now, told, hitS, asking, asked] = [0, 0, undefined as number | undefined, 0, 0];
 
@@ -62,7 +68,31 @@ export function race(optimizer: Optimizer, options: RaceOptions): Race {
     truths.set(trialId, truth.fitness);
     const speed = scenario.speeds[group % scenario.speeds.length] ?? 1;
     const factor = Math.exp(noise * normal(rng.fork(`noise-${trialId}`))) / Math.sqrt(speed);
-    return { kind: 'scored', fitness: (truth.fitness * factor) as Fitness };
+    const cost = truth.fitness * factor;
+    seen.push({ id: trialId, cost });
+    return { kind: 'scored', fitness: cost as Fitness };
+  };
+  /** What a repeated measurement says, on the group whose turn it is. */
+  const again = (id: TrialId, run: number): number => {
+    const speed = scenario.speeds[(run % groups) % scenario.speeds.length] ?? 1;
+    const factor = Math.exp(noise * normal(rng.fork(`again-${id}-${run}`)));
+    return ((truths.get(id) ?? Infinity) * factor) / Math.sqrt(speed);
+  };
+  const median = (values: readonly number[]): number =>
+    [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Infinity;
+  const confirmed = new Map<TrialId, number>();
+  const confirm = (id: TrialId): number => {
+    const known = confirmed.get(id);
+    if (known !== undefined) return known;
+    const found = median(Array.from({ length: confirmation.runs }, (_, run) => again(id, run)));
+    confirmed.set(id, found);
+    return found;
+  };
+  /** What would be recommended if the study ended here. */
+  const recommend = (): TrialId | undefined => {
+    if (!confirms) return optimizer.best?.trialId;
+    const finalists = [...seen].sort((a, b) => a.cost - b.cost).slice(0, confirmation.finalists);
+    return finalists.sort((a, b) => confirm(a.id) - confirm(b.id))[0]?.id;
   };
 
   for (;;) {
@@ -83,8 +113,8 @@ export function race(optimizer: Optimizer, options: RaceOptions): Race {
     free.push(landing.group);
     optimizer.tell(landing.suggestion.trialId, judge(landing.suggestion, landing.group));
     told++;
-    const recommended =
-      optimizer.best === undefined ? Infinity : (truths.get(optimizer.best.trialId) ?? Infinity);
+    const id = recommend();
+    const recommended = id === undefined ? Infinity : (truths.get(id) ?? Infinity);
     atEvaluation[told] = recommended / best - 1;
     if (recommended > 1.05 * best) hitS = undefined;
     else hitS ??= now;

@@ -21,6 +21,8 @@ export interface Prediction {
 
 /** What is assumed where the data say nothing. */
 const usual = { length: 0.6, noise: 1e-2 } as const;
+/** Of log evidence: what explains hardly better is not worth a new factorisation. */
+const leastGain = 0.1;
 const limits = { length: [0.05, 10], noise: [1e-4, 1] } as const;
 
 /** Of a squared scaled distance. */
@@ -80,6 +82,11 @@ export class Covariance {
   }
 }
 
+const parametersOf = (values: readonly number[]): Hyperparameters => ({
+  lengths: values.slice(0, -1),
+  noise: values.at(-1) as number,
+});
+
 /** Log of the marginal likelihood, its amplitude at its best, and a weak prior. */
 function evidence(
   points: readonly Point[],
@@ -98,33 +105,50 @@ function evidence(
   return -0.5 * y.length * Math.log(Math.max(1e-12, dot(z, z) / y.length)) - determinant - prior;
 }
 
-/** `y` has a mean of 0. A coordinate at a time, in steps that become smaller; deterministic. */
-export function fitHyperparameters(
-  points: readonly Point[],
-  y: Float64Array,
-  unordered: readonly boolean[],
-  start?: Hyperparameters,
-): Hyperparameters {
-  // All of them are one vector while they are searched: the noise is the last.
-  let values = [...(start?.lengths ?? unordered.map(() => usual.length)), start?.noise ?? usual.noise];
-  const parametersOf = (all: readonly number[]): Hyperparameters => ({
-    lengths: all.slice(0, -1),
-    noise: all.at(-1) as number,
-  });
-  let best = evidence(points, y, unordered, parametersOf(values));
-  const tryAt = (i: number, factor: number): void => {
-    const [low, high] = i === values.length - 1 ? limits.noise : limits.length;
-    const tried = values.map((value, d) => (d === i ? Math.min(high, Math.max(low, value * factor)) : value));
-    const found = evidence(points, y, unordered, parametersOf(tried));
-    if (found > best) [best, values] = [found, tried];
-  };
-  for (const factor of [2.5, 1.5]) {
-    for (let i = 0; i < values.length; i++) {
-      tryAt(i, factor);
-      tryAt(i, 1 / factor);
-    }
+/**
+ * Looks for the hyperparameters that explain results best, a coordinate at a time, a little further with every call:
+ * nothing waits for a search through all of them. What comes out depends on the calls alone.
+ */
+export class HyperparameterSearch {
+  readonly #unordered: readonly boolean[];
+  /** All of them are one vector while they are searched: the noise is the last. */
+  #values: readonly number[];
+  #turn = 0;
+
+  constructor(unordered: readonly boolean[]) {
+    this.#unordered = unordered;
+    this.#values = [...unordered.map(() => usual.length), usual.noise];
   }
-  return parametersOf(values);
+
+  get parameters(): Hyperparameters {
+    return parametersOf(this.#values);
+  }
+
+  /** `y` has a mean of 0. @returns whether better ones were found */
+  improve(points: readonly Point[], y: Float64Array, tries: number): boolean {
+    const before = this.#values;
+    const worth = (values: readonly number[]): number =>
+      evidence(points, y, this.#unordered, parametersOf(values));
+    let best = worth(before);
+    for (let i = 0; i < tries; i++) {
+      const tried = this.#next();
+      const found = worth(tried);
+      if (found > best + leastGain) [best, this.#values] = [found, tried];
+    }
+    return this.#values !== before;
+  }
+
+  /** Coordinate by coordinate, up and down; in large steps the first time, in small ones from then on. */
+  #next(): readonly number[] {
+    const turn = this.#turn++;
+    const count = this.#values.length;
+    const factor = turn < 2 * count ? 2.5 : 1.5;
+    const changed = Math.floor(turn / 2) % count;
+    const [low, high] = changed === count - 1 ? limits.noise : limits.length;
+    return this.#values.map((value, i) =>
+      i === changed ? Math.min(high, Math.max(low, turn % 2 === 0 ? value * factor : value / factor)) : value,
+    );
+  }
 }
 
 export class GaussianProcess {

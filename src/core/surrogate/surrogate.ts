@@ -1,10 +1,4 @@
-import {
-  Covariance,
-  fitHyperparameters,
-  GaussianProcess,
-  type Hyperparameters,
-  type Point,
-} from './gaussian.ts';
+import { Covariance, GaussianProcess, HyperparameterSearch, type Point } from './gaussian.ts';
 
 /**
  * Which of several candidates is worth a measurement: expected improvement times the probability that it can be
@@ -14,9 +8,9 @@ import {
 /** Before so many results, so many of them good, a model knows nothing. */
 const enough = { results: 8, good: 4 } as const;
 /** Of long runs it learns from the best and the latest: they say most, and all of them would take too long. */
-const mostPoints = 300;
-/** Length scales are looked for again when there is so much more to learn from. */
-const growth = 1.4;
+const mostPoints = 250;
+/** How many length scales are tried before a pick: one takes as the cube of the points, and a pick does not wait long. */
+const tries = (points: number): number => Math.round(Math.min(24, 2 * (100 / points) ** 3));
 /** More make finding them slow, and hardly better. */
 const pointsForFit = 120;
 
@@ -79,13 +73,14 @@ export class Surrogate {
   readonly #unordered: readonly boolean[];
   readonly #results: Result[] = [];
   #memory: Memory | undefined;
-  #costParameters: Hyperparameters | undefined;
-  #feasibleParameters: Hyperparameters | undefined;
-  #fittedAt = 0;
+  readonly #costScales: HyperparameterSearch;
+  readonly #feasibleScales: HyperparameterSearch;
 
   /** Whether a coordinate is a choice without order. */
   constructor(unordered: readonly boolean[]) {
     this.#unordered = unordered;
+    this.#costScales = new HyperparameterSearch(unordered);
+    this.#feasibleScales = new HyperparameterSearch(unordered);
   }
 
   learn(point: Point, cost: number | undefined): void {
@@ -117,9 +112,7 @@ export class Surrogate {
   }
 
   #model(pending: readonly Point[]): Model {
-    if (this.#memory === undefined || this.#results.length >= this.#fittedAt * growth)
-      this.#memory = this.#fit();
-    const { results, scored, all } = this.#memory;
+    const { results, scored, all } = (this.#memory = this.#remembered());
     const y = warped(results.flatMap(({ cost }) => cost ?? []));
     // What is being measured counts as measured, as it is predicted: it improves on nothing any more.
     const alone = new GaussianProcess(scored, y);
@@ -130,22 +123,20 @@ export class Surrogate {
     return { costs, incumbent, feasible: served.includes(0) ? new GaussianProcess(all, served) : undefined };
   }
 
-  #fit(): Memory {
-    this.#fittedAt = this.#results.length;
-    const results = this.#inUse();
+  /** With length scales that explain it a little better, where there are such. */
+  #remembered(): Memory {
+    const known = this.#memory;
+    const isFull = known !== undefined && known.results.length > 1.2 * mostPoints;
+    const results = known === undefined || isFull ? this.#inUse() : known.results;
     const scored = results.filter((result): result is Scored => result.cost !== undefined);
-    const points = scored.map(({ point }) => point);
-    const y = warped(scored.map(({ cost }) => cost));
-    this.#costParameters = fitted(points, y, this.#unordered, this.#costParameters);
-    if (scored.length < results.length) {
-      const served = results.map(({ cost }) => Number(cost !== undefined));
-      const all = results.map(({ point }) => point);
-      this.#feasibleParameters = fitted(all, served, this.#unordered, this.#feasibleParameters);
-    }
+    const costs = improved(this.#costScales, scored, warped(scored.map(({ cost }) => cost)));
+    const served = results.map(({ cost }) => Number(cost !== undefined));
+    const chances = scored.length < results.length && improved(this.#feasibleScales, results, served);
+    if (known !== undefined && !isFull && !costs && !chances) return known;
     const memory: Memory = {
       results: [],
-      scored: new Covariance(this.#unordered, this.#costParameters),
-      all: new Covariance(this.#unordered, this.#feasibleParameters ?? this.#costParameters),
+      scored: new Covariance(this.#unordered, this.#costScales.parameters),
+      all: new Covariance(this.#unordered, this.#feasibleScales.parameters),
     };
     for (const result of results) remember(memory, result);
     return memory;
@@ -167,20 +158,14 @@ function remember({ results, scored, all }: Memory, result: Result): void {
   if (result.cost !== undefined) scored.add(result.point);
 }
 
-/** Length scales, from the newest where there are many. */
-function fitted(
-  points: readonly Point[],
-  y: readonly number[],
-  unordered: readonly boolean[],
-  start: Hyperparameters | undefined,
-): Hyperparameters {
+/** By the newest results, where there are many. */
+function improved(scales: HyperparameterSearch, results: readonly Result[], y: readonly number[]): boolean {
   const recent = y.slice(-pointsForFit);
   const mean = recent.reduce((sum, yi) => sum + yi, 0) / recent.length;
-  return fitHyperparameters(
-    points.slice(-pointsForFit),
+  return scales.improve(
+    results.slice(-pointsForFit).map(({ point }) => point),
     Float64Array.from(recent, (yi) => yi - mean),
-    unordered,
-    start,
+    tries(recent.length),
   );
 }
 
