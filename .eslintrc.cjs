@@ -11,7 +11,7 @@ const noBareDate = {
 module.exports = {
   root: true,
   parser: '@typescript-eslint/parser',
-  parserOptions: { project: ['tsconfig.json'], tsconfigRootDir: __dirname },
+  parserOptions: { project: ['tsconfig.json', 'src/report/page/tsconfig.json'], tsconfigRootDir: __dirname },
   plugins: ['@typescript-eslint'],
   extends: [
     'eslint:recommended',

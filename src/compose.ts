@@ -25,6 +25,7 @@ import { discard, openRun } from './runs/open-run.ts';
 import type { FileRunStore, RunPaths } from './runs/run-store.ts';
 import { ownFields, refined } from './refine.ts';
 import { Incumbent } from './parallel/incumbent.ts';
+import { LiveReport } from './run-report.ts';
 import { replay } from './study/replay.ts';
 import { budgetOptions, plannedEvaluations } from './plan-budget.ts';
 import type { Ending } from './study/agenda.ts';
@@ -123,6 +124,9 @@ async function search(
   const optimizer = optimizerOf(settings);
   const progress = replay(store.entries, optimizer);
   await announce(options, settings, store, groups, clock);
+  // A simulation is over before anybody could look.
+  await using live = settings.simulation === undefined ? liveReport(store, events) : undefined;
+  live?.touch();
   const speedTarget =
     engine.name === 'mindie'
       ? new SpeedTarget(settings.fitness, progress.told, hasFailed(store.entries))
@@ -155,6 +159,7 @@ async function search(
         if (record.trial_id === 0) tellOutlook(budget, [record], events);
         speedTarget?.told(record);
         incumbent.told(record);
+        live?.touch();
       },
       progress,
     },
@@ -171,6 +176,13 @@ function tellOutlook(budget: Budget, told: readonly TrialRecord[], events: Event
   const text = budget.outlook(told);
   if (text !== undefined) events.emit({ type: 'note', text });
 }
+
+const liveReport = ({ paths, entries }: FileRunStore, events: EventSink): LiveReport =>
+  new LiveReport(
+    paths.directory,
+    () => entries,
+    (text) => events.emit({ type: 'note', text }),
+  );
 
 const hasFailed = (entries: readonly JournalEntry[]): boolean =>
   entries.some((entry) => entry.type === 'attempt-failed' && entry.trial_id === 0);
@@ -215,7 +227,9 @@ async function announce(
   clock: Clock,
 ): Promise<void> {
   const { events, resume } = options;
-  const members: GroupRecord[] = groups.map((group) => ({ group_id: group.id, hosts: group.hosts }));
+  const members: GroupRecord[] = groups.map(({ id, hosts, devices }) => ({
+    ...{ group_id: id, hosts, devices },
+  }));
   const at = clock.wallTime().toISOString();
   const resumed = store.entries.some((entry) => entry.type === 'run-started');
   if (resumed) await store.append({ type: 'resumed', at, groups: members });

@@ -12,6 +12,7 @@ import { quote } from './remote/quote.ts';
 import { summarize, type Summary } from './report/summary.ts';
 import type { Ending } from './study/agenda.ts';
 import { writeBest } from './runs/best.ts';
+import { writeReport } from './run-report.ts';
 import type { FileRunStore, RunPaths } from './runs/run-store.ts';
 
 function statusOf(
@@ -96,7 +97,12 @@ export async function finish(
       ? await written(keepBest(options, best, groups, paths), paths.best)
       : {}),
   };
-  const summary = summarize(store.entries, { status, exitCode, at, error }, artifacts);
+  const summaryWith = (more: Record<string, string>): Summary =>
+    summarize(store.entries, { status, exitCode, at, error }, { ...artifacts, ...more });
+  const state = { summary: summaryWith({}), isRunning: false };
+  const summary = began
+    ? summaryWith(await written(writeReport(directory, store.entries, state), paths.report))
+    : state.summary;
   const text = `${JSON.stringify(summary, null, 2)}\n`;
   if (began) await written(writeFileAtomic(paths.summary, text, { mode: 0o600 }), paths.summary);
   return summary;

@@ -13,6 +13,7 @@ import type { Settings } from '../config/settings.ts';
 import { loadSettings, type Loaded } from './load.ts';
 import type { CliOptions } from './options.ts';
 import { exitCodes, printFailure } from './outcome.ts';
+import { columns } from './table.ts';
 import { loadSavedSettings } from './saved.ts';
 import { stopOnSignals } from './signals.ts';
 
@@ -128,16 +129,7 @@ function table(rows: readonly Row[]): string {
     row.name,
     row.outcome,
   ]);
-  const widths =
-    cells[0]?.map((_, column) => Math.max(...cells.map((line) => line[column]?.length ?? 0))) ?? [];
-  return `${cells
-    .map((line) =>
-      line
-        .map((cell, i) => cell.padEnd(widths[i] ?? 0))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n')}\n`;
+  return columns(cells);
 }
 
 async function onNode(

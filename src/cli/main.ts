@@ -4,7 +4,7 @@ import { ConfigurationError } from '../base/errors.ts';
 import { version } from '../base/version.ts';
 import { normalizeArgv } from './argv.ts';
 import type { CleanOptions } from './clean.ts';
-import type { RepairOptions } from './runs.ts';
+import { addRunCommands } from './run-commands.ts';
 import { hostOptions, outputOptions, tuneOptions, wholeNumber, type CliOptions } from './options.ts';
 import { exitCodes, failureDocument, printFailure } from './outcome.ts';
 
@@ -16,6 +16,7 @@ Examples:
   optimizer --dry-run -c config.toml       show every file and command, start nothing
   optimizer resume                         go on with the newest unfinished run
   optimizer demo                           the whole tool in a minute, without a cluster
+  optimizer runs list                      what has been run, and what came of it
   optimizer clean --hostfile hosts.txt     end what a dead run left behind
 
 Exit codes: 0 a configuration within the SLOs, 1 none, 2 usage or configuration,
@@ -56,18 +57,7 @@ function program(finish: (code: number) => void): Command {
     .action(async (_options: CliOptions, command: Command) => {
       finish(await (await import('./demo.ts')).demo(optionsOf(command)));
     });
-  root
-    .command('runs')
-    .description('look after the journals of runs')
-    .command('repair')
-    .description('mend a journal whose inside is damaged; the damaged one is kept beside it')
-    .argument('[run]', 'run id; without it the newest run')
-    .option('--output <dir>', 'result directory (default: ./result)')
-    .option('--dry-run', 'say what is damaged and what can be kept, and change nothing')
-    .option('--json', 'print exactly one JSON document on stdout')
-    .action(async (run: string | undefined, options: RepairOptions) => {
-      finish(await (await import('./runs.ts')).repair(run, options));
-    });
+  addRunCommands(root, finish);
   hostOptions(root.command('clean'))
     .description('end what dead runs of ours left on the nodes')
     .option('--output <dir>', 'result directory whose newest run names the hosts')

@@ -92,8 +92,10 @@ export class LoadTrial {
       ...(Number.isFinite(target) && target > 0 ? { target } : {}),
     });
     this.#measured.push({ params, measurement });
-    const feasible = violations.length === 0;
-    this.#curve.push({ load: this.#loadOf(params), performance, fitness, feasible, error: null });
+    const isBound = measurement.verdict.censored === true;
+    const feasible = violations.length === 0 && !isBound;
+    const bound = isBound ? { censored: true as const } : {};
+    this.#curve.push({ load: this.#loadOf(params), performance, fitness, feasible, error: null, ...bound });
   }
 
   failed(params: ServingParams, error: ModelEvalStateError): void {

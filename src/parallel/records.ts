@@ -72,6 +72,8 @@ export interface LoadPoint {
   readonly fitness: number | null;
   readonly feasible: boolean;
   readonly error: string | null;
+  /** Ended before its end: `performance` is what it could have come to at best, not a measurement. */
+  readonly censored?: true;
 }
 
 /** One trial, told. Durations are seconds. */
@@ -107,6 +109,8 @@ export interface TrialRecord {
 export interface GroupRecord {
   readonly group_id: GroupId;
   readonly hosts: readonly string[];
+  /** Accelerators of all its nodes; absent in older journals. */
+  readonly devices?: number;
 }
 
 export type RunStatus = 'completed' | 'budget' | 'no_feasible' | 'interrupted' | 'failed';

@@ -49,6 +49,11 @@ export class ServiceGroup implements AsyncDisposable {
     return this.config.nodes.map((node) => node.host);
   }
 
+  /** Accelerators of all its nodes. */
+  get devices(): number {
+    return this.config.nodes.reduce((sum, node) => sum + node.npu_ids.length, 0);
+  }
+
   get connected(): boolean {
     return this.#nodes.length > 0;
   }

@@ -4,7 +4,7 @@ import type { Summary, TrialSummary } from './summary.ts';
 
 /** Baseline and answer side by side, against the SLOs. */
 
-interface Row {
+export interface ComparisonRow {
   readonly name: string;
   readonly baseline: string;
   readonly best: string;
@@ -64,8 +64,8 @@ function sloVerdict(trial: TrialSummary | null, settings: FitnessSettings): stri
 }
 
 /** The numbers to the right, the names to the left; columns that nobody fills are not there. */
-function table(rows: readonly Row[]): string[] {
-  const width = (column: keyof Row): number => Math.max(...rows.map((row) => row[column].length));
+function table(rows: readonly ComparisonRow[]): string[] {
+  const width = (column: keyof ComparisonRow): number => Math.max(...rows.map((row) => row[column].length));
   const columns = (['baseline', 'best', 'slo', 'spare'] as const).filter((column) => width(column) > 0);
   return rows.map((row) => {
     const cells = columns.map((column) => row[column].padStart(width(column)));
@@ -74,7 +74,7 @@ function table(rows: readonly Row[]): string[] {
 }
 
 /** A line an SLO, and one of every metric that has none. */
-function judgedRows(summary: Summary, settings: FitnessSettings, scored: ScoredStatistics): Row[] {
+function judgedRows(summary: Summary, settings: FitnessSettings, scored: ScoredStatistics): ComparisonRow[] {
   const slos = activeSlos(settings);
   const shown = summary.best ?? summary.closest;
   const others = always.filter((name) => !slos.some((slo) => slo.name === name)).map((name) => ({ name }));
@@ -98,12 +98,17 @@ function judgedRows(summary: Summary, settings: FitnessSettings, scored: ScoredS
     });
 }
 
-export function comparison(summary: Summary, settings: FitnessSettings, scored: ScoredStatistics): string[] {
+/** A line a metric, its head first. */
+export function comparisonRows(
+  summary: Summary,
+  settings: FitnessSettings,
+  scored: ScoredStatistics,
+): ComparisonRow[] {
   const { baseline, best } = summary;
   const shown = best ?? summary.closest;
   const hasSlos = activeSlos(settings).length > 0;
   const rest = { slo: '', spare: '' };
-  return table([
+  return [
     {
       name: '',
       baseline: 'baseline',
@@ -122,5 +127,8 @@ export function comparison(summary: Summary, settings: FitnessSettings, scored: 
       baseline: sloVerdict(baseline, settings),
       best: sloVerdict(shown, settings),
     },
-  ]);
+  ];
 }
+
+export const comparison = (summary: Summary, settings: FitnessSettings, scored: ScoredStatistics): string[] =>
+  table(comparisonRows(summary, settings, scored));

@@ -7,7 +7,7 @@ import type { Summary } from './summary.ts';
 
 /** The answer at the end, for a terminal. */
 
-const valueCell = (value: ParamValue | undefined): string =>
+export const valueCell = (value: ParamValue | undefined): string =>
   typeof value === 'number' ? String(Number(value.toPrecision(6))) : String(value);
 
 function parameters(summary: Summary): string[] {
@@ -24,7 +24,7 @@ function parameters(summary: Summary): string[] {
 }
 
 /** What a reader of the answer must know beside its numbers. */
-function cautions({ best, closest }: Summary): string[] {
+export function cautions({ best, closest }: Summary): string[] {
   const shown = best ?? closest;
   if (shown === null) return [];
   const adjusted = Object.entries(shown.effects ?? {}).flatMap(([name, effect]) =>
@@ -50,7 +50,7 @@ function cautions({ best, closest }: Summary): string[] {
   ].map((text) => `Note: ${text}.`);
 }
 
-function headline(summary: Summary): string {
+export function headline(summary: Summary): string {
   const ratio = summary.improvement.generate_speed_ratio;
   const { best, closest } = summary;
   if (best !== null) {
@@ -91,7 +91,7 @@ function percent(share: number): string {
 }
 
 /** How far the answer holds: what measuring again says. */
-function trustLines(
+export function trustLines(
   { trust, best, canary }: Summary,
   { objective = 'throughput' }: FitnessSettings,
 ): string[] {
@@ -121,7 +121,7 @@ function trustLines(
   ];
 }
 
-function tally({ evaluations: e, utilization, starts }: Summary): string {
+export function tally({ evaluations: e, utilization, starts }: Summary): string {
   const parts = [
     `${e.measured} measured`,
     `${e.reused} reused`,

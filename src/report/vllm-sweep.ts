@@ -61,7 +61,9 @@ export function vllmSweep(entries: readonly JournalEntry[]): ExportedFile[] {
   const measured = entries
     .flatMap((entry) => (entry.type === 'told' ? [entry.record] : []))
     .filter((record) => record.reused_from === null)
-    .filter(isScored);
+    .filter(isScored)
+    // What was ended early is a bound, and no measurement.
+    .filter(({ verdict }) => verdict.censored !== true);
   const byCombination = new Map<string, ScoredRecord[]>();
   for (const record of measured) {
     const name = directoryOf(record.params);

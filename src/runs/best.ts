@@ -5,7 +5,7 @@ import writeFileAtomic from 'write-file-atomic';
 import { redactSecrets } from '../base/redact.ts';
 import type { Field, ServingParams } from '../core/space/field.ts';
 import { valueText } from '../core/space/format.ts';
-import type { LaunchPlan } from '../parallel/ports.ts';
+import type { LaunchPlan, PlannedProcess } from '../parallel/ports.ts';
 
 export interface BestFiles {
   readonly params: ServingParams;
@@ -24,6 +24,15 @@ function assignment([name, value]: [string, string], quote: (word: string) => st
   return redactSecrets(name, value) === value ? `${name}=${quote(value)}` : `${name}="\${${name}:?}"`;
 }
 
+/** What starts a process of a plan by hand; the tool's own marks are left out. */
+export function processLine(
+  { command }: Pick<PlannedProcess, 'command'>,
+  quote: (word: string) => string,
+): string {
+  const env = Object.entries(command.env ?? {}).filter(([name]) => !name.startsWith('OPTIMIZER_'));
+  return ['env', ...env.map((pair) => assignment(pair, quote)), ...command.argv.map(quote)].join(' ');
+}
+
 /** A script that starts what the plan starts on one node; its argument is the node's rank. */
 export function launchScript({ plan, hosts, quote }: Pick<BestFiles, 'plan' | 'hosts' | 'quote'>): string {
   const ranks = [
@@ -38,11 +47,10 @@ export function launchScript({ plan, hosts, quote }: Pick<BestFiles, 'plan' | 'h
           `  mkdir -p "$(dirname ${quote(path)})"\n  cat >${quote(path)} <<'CONFIGURATION'\n${content.trimEnd()}\nCONFIGURATION\n`,
       );
     const processes = plan.stages.flatMap((stage) => stage.processes.filter((one) => one.rank === rank));
-    const starts = processes.map(({ role, command }, index) => {
-      const env = Object.entries(command.env ?? {}).filter(([name]) => !name.startsWith('OPTIMIZER_'));
-      const words = [...env.map((pair) => assignment(pair, quote)), ...command.argv.map(quote)];
+    const starts = processes.map((process, index) => {
+      const { role, command } = process;
       const cd = command.cwd === undefined ? '' : `  cd ${quote(command.cwd)} || exit\n`;
-      return `  # ${role}\n${cd}  ${index === processes.length - 1 ? 'exec ' : ''}env ${words.join(' ')}\n`;
+      return `  # ${role}\n${cd}  ${index === processes.length - 1 ? 'exec ' : ''}${processLine(process, quote)}\n`;
     });
     return `${rank}) # ${host(rank)}\n${files.join('')}${starts.join('')}  ;;\n`;
   });

@@ -14,7 +14,8 @@ export interface SavedRun {
   readonly input: SettingsInput;
 }
 
-function runIds(output: string): string[] {
+/** Newest first. */
+export function runIds(output: string): string[] {
   const root = join(output, 'runs');
   if (!existsSync(root)) return [];
   return readdirSync(root)

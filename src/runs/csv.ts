@@ -71,7 +71,8 @@ export function rowOf(record: TrialRecord, fields: readonly Field[], backup: str
   const { verdict } = record;
   const scored = verdict.kind === 'scored';
   return {
-    performance: scored ? verdict.performance : undefined,
+    // Of what was ended early there are bounds alone: its cost is kept, its metrics are no measurement.
+    performance: scored && verdict.censored !== true ? verdict.performance : undefined,
     params: Object.fromEntries(
       fields.flatMap((field) => {
         const value = record.params[field.name];

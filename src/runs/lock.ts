@@ -24,6 +24,12 @@ function lives(holder: Holder): boolean {
   return holder.host !== hostname() || processStart(holder.pid) === holder.started;
 }
 
+/** Whether a process writes the run now. */
+export function isWritten(path: string): boolean {
+  const holder = holderOf(path);
+  return holder !== undefined && lives(holder);
+}
+
 /** One writer a run. Dispose to unlock. @throws ConfigurationError naming the holder */
 export function lockRun(path: string, now: Date): Disposable {
   const me: Holder = {

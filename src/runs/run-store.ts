@@ -18,6 +18,7 @@ export interface RunPaths {
   readonly settings: string;
   readonly log: string;
   readonly summary: string;
+  readonly report: string;
   readonly best: string;
   readonly csv: string;
 }
@@ -31,6 +32,7 @@ export function runPaths(output: string, runId: string, csv: string): RunPaths {
     settings: join(directory, 'settings.json'),
     log: join(directory, 'optimizer.log'),
     summary: join(directory, 'summary.json'),
+    report: join(directory, 'report.html'),
     best: join(directory, 'best'),
     csv,
   };

@@ -1,0 +1,88 @@
+import { isTable } from '../config/toml.ts';
+import { readSavedRun } from '../runs/catalog.ts';
+import { differenceOf, type Difference, type Pair, type RunFacts } from '../report/difference.ts';
+import { outputOf, studyNamed, type SavedStudy } from '../saved-run.ts';
+import { exitCodes } from './outcome.ts';
+import { printJson, reading, type RunsOptions } from './runs.ts';
+import { columns, oneLine } from './table.ts';
+
+/** Every value by its dotted key; tables of fields by the name of the field. */
+function flattened(value: unknown, key = ''): Record<string, string> {
+  const below = (name: string): string => (key === '' ? name : `${key}.${name}`);
+  const all = (pairs: readonly (readonly [string, unknown])[]): Record<string, string> =>
+    Object.assign({}, ...pairs.map(([name, one]) => flattened(one, below(name)))) as Record<string, string>;
+  if (isTable(value)) return all(Object.entries(value));
+  if (Array.isArray(value) && value.some(isTable))
+    return all(
+      value.map((one: unknown, index) => [
+        isTable(one) && typeof one['name'] === 'string' ? one['name'] : String(index),
+        one,
+      ]),
+    );
+  return value === undefined ? {} : { [key]: JSON.stringify(value) };
+}
+
+function factsOf(study: SavedStudy): RunFacts {
+  const { input } = readSavedRun(outputOf(study), study.runId);
+  const flags = { ...input.flags, output: undefined };
+  const settings = {
+    ...flattened(input.document.values),
+    ...flattened(flags, 'flag'),
+    ...flattened(study.start.slos, 'slos'),
+  };
+  return { told: study.told, slos: study.start.slos, settings, setup: study.start.setup };
+}
+
+const percent = (share: number | null): string => (share === null ? '–' : `${(100 * share).toFixed(1)} %`);
+
+function rowOf({ trials, speeds, counts, slower }: Pair): string[] {
+  const cell = (i: 0 | 1): string => `${speeds[i].toFixed(1)} (${counts[i]})`;
+  return [
+    String(trials[0]),
+    String(trials[1]),
+    cell(0),
+    cell(1),
+    (speeds[1] / speeds[0]).toFixed(3),
+    percent(slower),
+  ];
+}
+
+function text(
+  { settings, same_setup, best, common, verdict, why }: Difference,
+  [a, b]: readonly SavedStudy[],
+): string {
+  const value = (one: string | undefined): string => oneLine(one ?? '–').slice(0, 60);
+  const params = Object.entries(best?.params ?? {}).flatMap(([name, first]) => {
+    const second = best?.params_of_second[name];
+    return first === second ? [] : [[`  ${name}`, String(first), String(second)]];
+  });
+  const head = ['  trial', 'trial', 'tok/s (runs)', 'tok/s (runs)', 'ratio', 'slower'];
+  const rows = [...(best === null ? [] : [best]), ...common].map(rowOf);
+  return [
+    `first:  ${a?.runId ?? ''}\nsecond: ${b?.runId ?? ''}\n`,
+    settings.length === 0
+      ? 'settings: the same\n'
+      : `settings:\n${columns(settings.map(({ key, values }) => [`  ${key}`, value(values[0]), value(values[1])]))}`,
+    same_setup ? '' : 'Their setups differ (engine, model, hardware or workload): a ratio says less.\n',
+    best === null ? '' : `recommended:\n${columns([head, ...rows.slice(0, 1).map(indented)], [2, 3, 4, 5])}`,
+    params.length === 0 ? '' : columns(params),
+    common.length === 0
+      ? 'no configuration was measured by both\n'
+      : `measured by both:\n${columns([head, ...rows.slice(best === null ? 0 : 1).map(indented)], [2, 3, 4, 5])}`,
+    `${verdict}: ${why}\n`,
+  ].join('');
+}
+
+const indented = ([first = '', ...rest]: string[]): string[] => [`  ${first}`, ...rest];
+
+/** Two runs side by side. @returns 1 when the second is significantly worse, for a pipeline to gate on */
+export async function diff(first: string, second: string, options: RunsOptions): Promise<number> {
+  return reading(options, async () => {
+    const output = options.output ?? 'result';
+    const studies = [await studyNamed(output, first), await studyNamed(output, second)] as const;
+    const difference = differenceOf(factsOf(studies[0]), factsOf(studies[1]));
+    if (options.json === true) printJson({ runs: studies.map(({ runId }) => runId), ...difference });
+    else process.stdout.write(text(difference, studies));
+    return difference.verdict === 'worse' ? exitCodes.infeasible : exitCodes.feasible;
+  });
+}

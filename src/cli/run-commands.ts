@@ -1,0 +1,89 @@
+import { Option, type Command } from 'commander';
+import { didYouMean } from '../config/problems.ts';
+import { exportFormats, type ExportOptions } from './export.ts';
+import { wholeNumber } from './options.ts';
+import type { RepairOptions, RunsOptions } from './runs.ts';
+import type { ShowOptions } from './show.ts';
+
+type Finish = (code: number) => void;
+
+/** Where runs are looked for, and how they are told. */
+function runOptions(command: Command): Command {
+  return command
+    .option('--output <dir>', 'result directory (default: ./result)')
+    .option('--json', 'print exactly one JSON document on stdout');
+}
+
+const examples = `
+Examples:
+  optimizer runs list                                 the newest first
+  optimizer runs show                                 the answer of the newest run
+  optimizer runs show 20260102030405-a1b2c3 --trial 7 all that is known of one trial
+  optimizer runs diff RUN RUN                         exit 1 when the second is significantly worse
+  optimizer runs export --format optuna --to study.log
+
+RUN is a run id or a run directory; without it the newest run.`;
+
+const unknownCommand = (name: string, known: readonly string[]): string =>
+  `error: unknown command '${name}'${didYouMean(name, known)}`;
+
+/** What reads runs that are there. */
+export function addRunCommands(root: Command, finish: Finish): void {
+  const runs = runOptions(root.command('runs'))
+    .description('what has been run')
+    .enablePositionalOptions()
+    .addHelpText('after', examples)
+    .argument('[command]')
+    .action(async (unknown: string | undefined, options: RunsOptions) => {
+      if (unknown === undefined) finish(await (await import('./runs.ts')).list(options));
+      else
+        runs.error(
+          unknownCommand(
+            unknown,
+            runs.commands.map((one) => one.name()),
+          ),
+        );
+    });
+  runOptions(runs.command('list'))
+    .description('all runs, the newest first')
+    .action(async (options: RunsOptions) => finish(await (await import('./runs.ts')).list(options)));
+  runOptions(runs.command('show'))
+    .description('the answer of a run, or one of its trials')
+    .argument('[run]', 'run id or directory; without it the newest run')
+    .option('--trial <n>', 'all that is known of this trial', wholeNumber(0))
+    .action(async (run: string | undefined, options: ShowOptions) =>
+      finish(await (await import('./show.ts')).show(run, options)),
+    );
+  for (const parent of [runs, root]) {
+    runOptions(parent.command('report'))
+      .description('write report.html, pareto.csv and the Optuna journal of a run anew, from its journal')
+      .argument('[run]', 'run id or directory; without it the newest run')
+      .action(async (run: string | undefined, options: RunsOptions) =>
+        finish(await (await import('./show.ts')).report(run, options)),
+      );
+  }
+  runOptions(runs.command('diff'))
+    .description('two runs side by side; exit 1 when the second is significantly worse')
+    .argument('<first>', 'run id or directory')
+    .argument('<second>', 'run id or directory')
+    .action(async (first: string, second: string, options: RunsOptions) =>
+      finish(await (await import('./compare.ts')).diff(first, second, options)),
+    );
+  runs
+    .command('export')
+    .description('a run in the format of another tool')
+    .argument('[run]', 'run id or directory; without it the newest run')
+    .addOption(new Option('--format <name>', 'format').choices([...exportFormats]).makeOptionMandatory())
+    .option('--to <path>', 'file (stdout without it), or directory of vllm-sweep')
+    .option('--output <dir>', 'result directory (default: ./result)')
+    .action(async (run: string | undefined, options: ExportOptions) =>
+      finish(await (await import('./export.ts')).exportRun(run, options)),
+    );
+  runOptions(runs.command('repair'))
+    .description('mend a journal whose inside is damaged; the damaged one is kept beside it')
+    .argument('[run]', 'run id; without it the newest run')
+    .option('--dry-run', 'say what is damaged and what can be kept, and change nothing')
+    .action(async (run: string | undefined, options: RepairOptions) =>
+      finish(await (await import('./runs.ts')).repair(run, options)),
+    );
+}

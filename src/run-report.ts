@@ -1,0 +1,226 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import writeFileAtomic from 'write-file-atomic';
+import { isTable } from './config/toml.ts';
+import { redactSecrets } from './base/redact.ts';
+import type { LaunchPlan } from './parallel/ports.ts';
+import type { ErrorRecord, JournalEntry, RunStatus } from './parallel/records.ts';
+import { quote } from './remote/quote.ts';
+import type { ScoredStatistics } from './report/comparison.ts';
+import { reportDocument, type LaunchCommand } from './report/document.ts';
+import { optunaJournal } from './report/optuna.ts';
+import { paretoTable } from './report/pareto.ts';
+import { summarize, type Summary } from './report/summary.ts';
+import { processLine } from './runs/best.ts';
+import type { SavedRun } from './runs/catalog.ts';
+
+/** What can be made of a run's directory at any time, while it goes on as well. */
+
+const names = { report: 'report.html', pareto: 'pareto.csv', optuna: 'optuna-journal.log' } as const;
+
+const exitCodeOf: Readonly<Record<RunStatus, number>> = {
+  completed: 0,
+  budget: 0,
+  no_feasible: 1,
+  failed: 3,
+  interrupted: 130,
+};
+
+export type RunStarted = Extract<JournalEntry, { type: 'run-started' }>;
+
+export const startOf = (entries: readonly JournalEntry[]): RunStarted | undefined =>
+  entries.find((entry) => entry.type === 'run-started');
+
+export interface RunState {
+  readonly summary: Summary;
+  /** As far as the journal says: a run that was killed looks like one that goes on. */
+  readonly isRunning: boolean;
+}
+
+/** The state of a run by its journal alone. */
+export function stateOf(entries: readonly JournalEntry[], artifacts: Summary['artifacts'] = {}): RunState {
+  const last = entries.at(-1);
+  const isRunning = last?.type !== 'run-ended';
+  const ending: { status: RunStatus; error: ErrorRecord | null } = isRunning
+    ? { status: 'interrupted', error: null }
+    : last;
+  const at = last?.at ?? '';
+  return {
+    summary: summarize(entries, { ...ending, at, exitCode: exitCodeOf[ending.status] }, artifacts),
+    isRunning,
+  };
+}
+
+function readText(file: string): string | undefined {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return undefined; // an older run, or one whose files were cleared away
+  }
+}
+
+function readJson(file: string): unknown {
+  const text = readText(file);
+  return text === undefined ? undefined : JSON.parse(text);
+}
+
+/** How every node of the recommended service is started, as its trial did. */
+function launchOf(directory: string, { best, groups }: Summary): LaunchCommand[] {
+  if (best === null) return [];
+  const plan = readJson(join(directory, 'trials', String(best.trial_id), 'plan.json')) as
+    LaunchPlan | undefined;
+  const hosts = groups.find(({ group_id }) => group_id === best.group_id)?.hosts ?? [];
+  return (plan?.stages ?? []).flatMap(({ processes }) =>
+    processes.map((process) => ({
+      host: hosts[process.rank] ?? `node ${process.rank}`,
+      role: process.role,
+      command: processLine(process, quote),
+    })),
+  );
+}
+
+const logLimit = 2000;
+const allLogs = 400_000;
+
+/** Where a service said why it could not serve; bounded in all, the newest first. */
+function logsOf(directory: string, entries: readonly JournalEntry[]): Record<number, string> {
+  const logs: Record<number, string> = {};
+  let size = 0;
+  for (const entry of [...entries].reverse()) {
+    if (size > allLogs) break;
+    if (entry.type !== 'told' || entry.record.verdict.kind === 'scored') continue;
+    const { trial_id } = entry.record;
+    const text = readText(join(directory, 'trials', String(trial_id), 'service.log'))
+      ?.slice(-logLimit)
+      .trim();
+    if (text === undefined || text === '') continue;
+    logs[trial_id] = text;
+    size += text.length;
+  }
+  return logs;
+}
+
+/** Keys of an engine's table that are shown elsewhere. */
+const shownElsewhere = ['target_field', 'fields', 'presets'];
+
+/** What the run was made with: where its numbers hold. */
+function settingOf(run: RunStarted, saved: SavedRun | undefined): [string, string][] {
+  const values = saved?.input.document.values ?? {};
+  const tables = [run.engine, run.benchmark].flatMap((name): [string, string][] => {
+    const table = values[name];
+    if (!isTable(table)) return [];
+    const pairs = Object.entries(table).filter(([key]) => !shownElsewhere.includes(key));
+    return pairs.length === 0
+      ? []
+      : [
+          [
+            `[${name}]`,
+            pairs.map(([key, value]) => `${key} = ${JSON.stringify(value, redactSecrets)}`).join('\n'),
+          ],
+        ];
+  });
+  const hosts = run.groups.map(({ group_id, hosts: members }) => `group ${group_id}: ${members.join(', ')}`);
+  return [
+    ['engine', run.engine],
+    ['benchmark', run.benchmark],
+    ...tables,
+    ['groups', hosts.slice(0, 40).join('\n')],
+    ['seed', String(run.seed)],
+    ['optimizer', run.version],
+    ['setup', run.setup ?? 'unknown'],
+    ['began', run.at],
+  ];
+}
+
+/** Where the page's own program was built to. */
+const asset = (name: string): string =>
+  readFileSync(new URL(`../dist/report/page/${name}`, import.meta.url), 'utf8');
+
+/** Which statistic of a latency the benchmark scores, as far as the run's settings say. */
+export function scoredStatistics(directory: string, { benchmark }: RunStarted): ScoredStatistics {
+  const saved = readJson(join(directory, 'settings.json')) as SavedRun | undefined;
+  const table = saved?.input.document.values[benchmark];
+  return isTable(table) ? table : {};
+}
+
+function htmlOf(
+  directory: string,
+  entries: readonly JournalEntry[],
+  run: RunStarted,
+  state: RunState,
+): string {
+  const saved = readJson(join(directory, 'settings.json')) as SavedRun | undefined;
+  return reportDocument({
+    entries,
+    ...state,
+    slos: run.slos,
+    scored: scoredStatistics(directory, run),
+    launch: launchOf(directory, state.summary),
+    setting: settingOf(run, saved),
+    logs: logsOf(directory, entries),
+    script: asset('main.js'),
+    style: asset('style.css'),
+  });
+}
+
+/** Writes report.html, pareto.csv and the Optuna journal. @returns their names, as in summary.json */
+export async function writeReport(
+  directory: string,
+  entries: readonly JournalEntry[],
+  state: RunState = stateOf(entries),
+): Promise<Record<string, string>> {
+  const run = startOf(entries);
+  if (run === undefined) return {};
+  const told = entries.flatMap((entry) => (entry.type === 'told' ? [entry.record] : []));
+  const files = {
+    [names.report]: htmlOf(directory, entries, run, state),
+    [names.pareto]: paretoTable(told, run.slos),
+    [names.optuna]: optunaJournal(run, told),
+  };
+  for (const [name, content] of Object.entries(files))
+    await writeFileAtomic(join(directory, name), content, { mode: 0o600 });
+  return names;
+}
+
+/** Rewritten no more often than this, and less often where that takes long: many trials make a large page. */
+const pause = { leastMs: 10_000, ofItsOwnTime: 50 } as const;
+
+/** Keeps the report of a run that goes on as new as a reader needs it. */
+export class LiveReport implements AsyncDisposable {
+  readonly #directory: string;
+  readonly #entries: () => readonly JournalEntry[];
+  readonly #complain: (text: string) => void;
+  #writing: Promise<void> | undefined;
+  #nextAt = 0;
+  #hasComplained = false;
+
+  constructor(directory: string, entries: () => readonly JournalEntry[], complain: (text: string) => void) {
+    this.#directory = directory;
+    this.#entries = entries;
+    this.#complain = complain;
+  }
+
+  /** Something happened. Returns at once; a report that cannot be written costs no measurement. */
+  touch(): void {
+    const now = performance.now();
+    if (this.#writing !== undefined || now < this.#nextAt) return;
+    this.#writing = writeReport(this.#directory, this.#entries())
+      .then(
+        () => undefined,
+        (error: unknown) => {
+          if (!this.#hasComplained)
+            this.#complain(`the report cannot be written: ${(error as Error).message}`);
+          this.#hasComplained = true;
+        },
+      )
+      .finally(() => {
+        const took = performance.now() - now;
+        this.#nextAt = performance.now() + Math.max(pause.leastMs, pause.ofItsOwnTime * took);
+        this.#writing = undefined;
+      });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#writing;
+  }
+}
