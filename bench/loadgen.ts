@@ -93,6 +93,7 @@ async function measure({ name, preset, emulators: count, streams, prompts }: Loa
           timeout: ms(120_000),
           sampleSize: undefined,
           toolHost: async () => Promise.reject(new Error('it needs none')),
+          progress: () => undefined,
           keep: async () => Promise.resolve(),
         },
       );

@@ -25,9 +25,10 @@ import { discard, openRun } from './runs/open-run.ts';
 import type { FileRunStore, RunPaths } from './runs/run-store.ts';
 import { ownFields, refined } from './refine.ts';
 import { Incumbent } from './parallel/incumbent.ts';
+import type { Pause } from './study/pause.ts';
 import { LiveReport } from './run-report.ts';
 import { replay } from './study/replay.ts';
-import { budgetOptions, plannedEvaluations } from './plan-budget.ts';
+import { budgetOptions, leftSeconds, plannedEvaluations } from './plan-budget.ts';
 import type { Ending } from './study/agenda.ts';
 import { Budget } from './study/budget.ts';
 import { tune as tuneStudy } from './study/tune.ts';
@@ -46,6 +47,8 @@ export interface StudyOptions {
   readonly resume?: string | undefined;
   /** Called with the log file once the run's directory is there. */
   readonly onDirectory?: ((paths: RunPaths) => void) | undefined;
+  /** Lets the study pause; without it, it does not. */
+  readonly pause?: Pause | undefined;
   /** Parts of the world in place of the usual ones. */
   readonly world?: Partial<World> | undefined;
 }
@@ -154,6 +157,7 @@ async function search(
       confirmation,
       refinement,
       budget,
+      pause: options.pause,
       onTold: (record) => {
         // The first one says what the others will take.
         if (record.trial_id === 0) tellOutlook(budget, [record], events);
@@ -260,5 +264,6 @@ async function announce(
     groups: groups.length,
     resumed: resume !== undefined,
     directory: store.paths.directory,
+    budgetSeconds: leftSeconds(settings, groups.length, store.entries),
   });
 }

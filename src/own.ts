@@ -125,7 +125,15 @@ export async function ownEngine(path: string): Promise<Engine & { readonly path:
   const exported = await defaultExport(path, 'engine');
   const config = schemaOf(exported['config']);
   const patterns = exported['logPatterns'] ?? [];
-  const optional = ['presets', 'constraints', 'inspection', 'putBack', 'refine', 'readBack'] as const;
+  const optional = [
+    'presets',
+    'constraints',
+    'needs',
+    'inspection',
+    'putBack',
+    'refine',
+    'readBack',
+  ] as const;
   const problems = [
     ...problemsOf(exported, ['plan', 'fieldsOf'], optional),
     ...notTaken(exported['name'], engines),

@@ -44,3 +44,13 @@ export function plannedEvaluations(settings: Settings): number {
   // The cheapest and the fastest of the search are refined, at most so many of each.
   return search.maxEvaluations + confirmationsOf(settings) + 2 * confirmation.finalists * steps;
 }
+
+/** Of the budget, less what earlier sessions used; null: there is none. */
+export function leftSeconds(
+  settings: Settings,
+  groups: number,
+  entries: readonly JournalEntry[],
+): number | null {
+  const { seconds, usedSeconds: used } = budgetOptions(settings, groups, entries);
+  return seconds === undefined ? null : Math.max(0, seconds - used);
+}

@@ -11,7 +11,11 @@ export type RunEvent =
       readonly groups: number;
       readonly resumed: boolean;
       readonly directory: string;
+      /** Wall clock that is left of its budget; null: no limit. */
+      readonly budgetSeconds: number | null;
     }
+  /** Nothing new is begun until it goes on. */
+  | { readonly type: 'run.paused'; readonly paused: boolean }
   | { readonly type: 'note'; readonly text: string }
   | {
       readonly type: 'group.ready';
@@ -40,6 +44,14 @@ export type RunEvent =
       readonly phase: TrialPhase;
     }
   | {
+      readonly type: 'trial.progress';
+      readonly trialId: TrialId;
+      readonly groupId: GroupId;
+      /** Requests of the benchmark that runs. */
+      readonly done: number;
+      readonly total: number;
+    }
+  | {
       readonly type: 'trial.retry';
       readonly trialId: TrialId;
       readonly groupId: GroupId;
@@ -65,6 +77,10 @@ export type RunEvent =
       readonly tpotSeconds: number | null;
       readonly successRate: number | null;
       readonly fitness: number | null;
+      /** Ended before its end, when it could not win any more: it has no metrics. */
+      readonly endedEarly: boolean;
+      /** The SLO that is nearest to its limit, and the share of the limit that is left; null where there is none. */
+      readonly spare: { readonly slo: string; readonly share: number } | null;
       readonly error: string | null;
     }
   | { readonly type: 'run.stopping'; readonly reason: string }

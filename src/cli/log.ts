@@ -9,7 +9,7 @@ export function openLog(file: string, level: string): Logger {
   return pino({ level }, destination);
 }
 
-const details: readonly RunEvent['type'][] = ['trial.phase', 'group.checked'];
+const details: readonly RunEvent['type'][] = ['trial.phase', 'trial.progress', 'group.checked'];
 const warnings: readonly RunEvent['type'][] = ['group.down', 'trial.retry', 'run.stopping'];
 
 export function logEvent(log: Logger, event: RunEvent): void {

@@ -13,6 +13,7 @@ Examples:
   optimizer --parallel --hostfile hosts.txt --nodes-per-group 2 -c config.toml
   optimizer --node-string "n0,n1:n2,n3" -c config.toml
   optimizer -c config.toml                 one service on this machine
+  optimizer check --hostfile hosts.txt     look at every node before a run
   optimizer --dry-run -c config.toml       show every file and command, start nothing
   optimizer resume                         go on with the newest unfinished run
   optimizer demo                           the whole tool in a minute, without a cluster
@@ -58,6 +59,14 @@ function program(finish: (code: number) => void): Command {
       finish(await (await import('./demo.ts')).demo(optionsOf(command)));
     });
   addRunCommands(root, finish);
+  hostOptions(root.command('check'))
+    .description('look at every node before a run: what would make it fail, and the remedy; starts nothing')
+    .option('-e, --engine <name>', 'inference engine')
+    .option('-b, --benchmark-policy <name>', 'benchmark')
+    .option('--json', 'print exactly one JSON document on stdout')
+    .action(async (_options: CliOptions, command: Command) => {
+      finish(await (await import('./check.ts')).check(optionsOf(command)));
+    });
   hostOptions(root.command('clean'))
     .description('end what dead runs of ours left on the nodes')
     .option('--output <dir>', 'result directory whose newest run names the hosts')

@@ -15,6 +15,7 @@ import { readHistory } from '../runs/history.ts';
 import { warmStart } from '../runs/warm-start.ts';
 import { runToResume } from '../runs/catalog.ts';
 import { quote } from '../remote/quote.ts';
+import { Pause } from '../study/pause.ts';
 import { isLive, paintLive } from '../ui/live.ts';
 import { plainLine } from '../ui/plain.ts';
 import { printDryRun } from './dry-run.ts';
@@ -31,12 +32,18 @@ function progressStream(options: CliOptions): NodeJS.WriteStream {
 }
 
 /** Shows what happens: a picture on a terminal, a line an event elsewhere, JSON where it was asked for. */
-function listen(events: EventBus, options: CliOptions): Disposable {
+function listen(events: EventBus, options: CliOptions, pause: Pause): Disposable {
   const stream = progressStream(options);
   if (options.events === 'json') {
     events.subscribe((event) => process.stdout.write(`${JSON.stringify(event)}\n`));
   } else if (options.quiet !== true) {
-    if (isLive(stream, process.env)) return paintLive(events, stream);
+    const onPause = (): void => {
+      pause.set(!pause.isOn);
+      events.emit({ type: 'run.paused', paused: pause.isOn });
+    };
+    // As Ctrl-C does.
+    const onStop = (): void => void process.kill(process.pid, 'SIGINT');
+    if (isLive(stream, process.env)) return paintLive(events, stream, { onPause, onStop });
     events.subscribe((event) => {
       const line = plainLine(event);
       if (line !== undefined) stream.write(`${line}\n`);
@@ -60,7 +67,8 @@ export async function runAndTell(
   { accompany, resumable = true }: Company = {},
 ): Promise<number> {
   const events = new EventBus();
-  const view = listen(events, options);
+  const pause = new Pause();
+  const view = listen(events, options, pause);
   accompany?.(events);
   let log: Logger | undefined;
   events.subscribe((event) => {
@@ -77,7 +85,7 @@ export async function runAndTell(
     log = openLog(file, options.logLevel);
   };
   const { summary, paths, error } = await runStudy(
-    { settings, input, events, resume, onDirectory },
+    { settings, input, events, resume, onDirectory, pause },
     stop.signal,
   ).finally(() => view[Symbol.dispose]());
   if (error !== undefined) log?.error({ err: error }, 'the run was stopped');

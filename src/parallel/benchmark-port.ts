@@ -81,6 +81,8 @@ export interface BenchmarkContext {
   readonly canary?: boolean;
   /** Whether a measurement that comes to this at best need not be finished; undefined: all are. */
   readonly isHopeless?: ((bounds: Judged) => boolean) | undefined;
+  /** So many of its requests have ended. */
+  progress(done: number, total: number): void;
   /** One request that fails misses an SLO. */
   readonly mustAllSucceed?: boolean;
   /** At most so many prompts, while the swarm searches. */

@@ -122,6 +122,13 @@ export interface Guidance {
   readonly workload: { readonly inputTokens: number; readonly outputTokens: number } | undefined;
 }
 
+export interface EngineNeeds {
+  /** Words of its command, which tells its version with --version. */
+  readonly executable?: readonly string[];
+  /** Path, or name of a hub. */
+  readonly model?: string;
+}
+
 export interface Engine<C = unknown> {
   readonly name: string;
   readonly config: z.ZodType<C>;
@@ -133,6 +140,8 @@ export interface Engine<C = unknown> {
   /** Pure; what --dry-run prints. */
   plan(config: C, params: ServingParams, topology: GroupTopology): LaunchPlan;
   readonly logPatterns: readonly LogPattern[];
+  /** What must be on every node before a start, for a look beforehand. */
+  needs?(config: C): EngineNeeds;
   /** Looked at once a node when it is connected; what it prints reaches `plan` as `inspected`. */
   inspection?(config: C, node: NodeConfig, group: ServiceGroupConfig): Command | undefined;
   /** Undoes what a run that crashed left edited on a node; prints `restored PATH`. What was not edited stays. */

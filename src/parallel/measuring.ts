@@ -214,6 +214,9 @@ export class Measuring {
       toolHost: async (where) =>
         where === 'master' ? group.toolHost(trialId, attempt) : this.#deps.controller(trial),
       keep: async ({ name, content }: RawOutput) => store.keep(trialId, name, content),
+      progress: (done, total) => {
+        events.emit({ type: 'trial.progress', trialId, groupId: group.id, done, total });
+      },
     };
     let result: BenchmarkResult;
     try {

@@ -1,5 +1,5 @@
 import type { FitnessSettings } from '../core/fitness/fitness.ts';
-import { activeSlos, measuredOf, violations, type Slo, type SloName } from '../core/fitness/slo.ts';
+import { activeSlos, measuredOf, sloNames, violations, type Slo, type SloName } from '../core/fitness/slo.ts';
 import type { Summary, TrialSummary } from './summary.ts';
 
 /** Baseline and answer side by side, against the SLOs. */
@@ -26,11 +26,11 @@ const speeds = [
 ] as const;
 
 const judged: Readonly<Record<SloName, Unit>> = {
-  time_to_first_token: { name: 'TTFT', factor: 1000, digits: 1, unit: 'ms' },
-  time_per_output_token: { name: 'TPOT', factor: 1000, digits: 2, unit: 'ms' },
-  inter_token_latency: { name: 'ITL', factor: 1000, digits: 2, unit: 'ms' },
-  end_to_end_latency: { name: 'E2EL', factor: 1000, digits: 0, unit: 'ms' },
-  success_rate: { name: 'success rate', factor: 100, digits: 1, unit: '%' },
+  time_to_first_token: { name: sloNames.time_to_first_token, factor: 1000, digits: 1, unit: 'ms' },
+  time_per_output_token: { name: sloNames.time_per_output_token, factor: 1000, digits: 2, unit: 'ms' },
+  inter_token_latency: { name: sloNames.inter_token_latency, factor: 1000, digits: 2, unit: 'ms' },
+  end_to_end_latency: { name: sloNames.end_to_end_latency, factor: 1000, digits: 0, unit: 'ms' },
+  success_rate: { name: sloNames.success_rate, factor: 100, digits: 1, unit: '%' },
 };
 const always: readonly SloName[] = ['time_to_first_token', 'time_per_output_token', 'success_rate'];
 

@@ -1,11 +1,14 @@
 import { childController } from '../base/cancellation.ts';
 import type { Clock } from '../base/clock.ts';
-import type { EventSink } from '../base/events.ts';
+import type { EventSink, RunEvent } from '../base/events.ts';
 import type { Suggestion } from '../core/pso/optimizer.ts';
 import type { ParticleDispatcher } from '../parallel/particle-dispatcher.ts';
 import type { RunStore } from '../parallel/ports.ts';
+import type { FitnessSettings } from '../core/fitness/fitness.ts';
+import { spareOf } from '../core/fitness/slo.ts';
 import { bestOf } from '../parallel/candidates.ts';
-import type { TrialRecord } from '../parallel/records.ts';
+import type { Pause } from './pause.ts';
+import { judgedOf, type TrialRecord } from '../parallel/records.ts';
 import type { ServiceGroupPool } from '../parallel/service-group-pool.ts';
 import { isOfSearch, judgementOf, type Progress } from './replay.ts';
 import { Agenda, type AgendaOptions, type Ending } from './agenda.ts';
@@ -19,6 +22,7 @@ export interface Study extends Omit<AgendaOptions, 'isWarm'> {
   readonly evaluations: number;
   /** Told of every record once it is durable. */
   readonly onTold?: ((record: TrialRecord) => void) | undefined;
+  readonly pause?: Pause | undefined;
   /** From an earlier session of the run. */
   readonly progress: Progress;
 }
@@ -56,6 +60,10 @@ export async function tune(study: Study, signal: AbortSignal): Promise<Ending> {
 
   try {
     while (!session.signal.aborted) {
+      if (study.pause?.isOn === true) {
+        await Promise.race([...flights, study.pause.changed.wait(session.signal)]);
+        continue;
+      }
       // With all groups down one trial waits for a group, and for how long that may take.
       const hasRoom = dispatcher.hasRoom || flights.size === 0;
       const suggestion = hasRoom ? (waiting.shift() ?? (await ask())) : undefined;
@@ -105,26 +113,43 @@ async function tell(study: Study, record: TrialRecord, told: TrialRecord[]): Pro
   await durable;
   study.onTold?.(record);
   told.push(record);
-  const { verdict } = record;
-  const scored = verdict.kind === 'scored';
   events.emit({
     type: 'trial.finished',
     trialId: record.trial_id,
     groupId: record.group_id,
-    kind: verdict.kind,
+    kind: record.verdict.kind,
     reusedFrom: record.reused_from,
-    feasible: scored && verdict.violations.length === 0,
     isBest: bestOf(told, confirmation.slos)?.record.trial_id === record.trial_id,
     confirms: record.confirms,
     load: foundLoad(record),
     loads: record.curve?.length ?? 1,
     told: told.length,
     evaluations,
-    generateSpeed: scored ? verdict.performance.generate_speed : null,
-    ttftSeconds: scored ? verdict.performance.time_to_first_token : null,
-    tpotSeconds: scored ? verdict.performance.time_per_output_token : null,
-    successRate: scored ? verdict.performance.success_rate : null,
-    fitness: scored ? verdict.fitness : null,
-    error: scored ? null : verdict.error.message,
+    ...measurementOf(record, confirmation.slos),
   });
 }
+
+type Finished = Extract<RunEvent, { type: 'trial.finished' }>;
+
+/** What there is to say of its numbers; those of one that was ended early are bounds, and not said. */
+function measurementOf(
+  { verdict }: TrialRecord,
+  slos: FitnessSettings,
+): Pick<Finished, 'feasible' | 'fitness' | 'endedEarly' | 'spare' | 'error'> & Speeds {
+  const nothing = { generateSpeed: null, ttftSeconds: null, tpotSeconds: null, successRate: null };
+  const none = { ...nothing, feasible: false, endedEarly: false, spare: null };
+  if (verdict.kind !== 'scored') return { ...none, fitness: null, error: verdict.error.message };
+  const { performance, fitness, violations } = verdict;
+  if (verdict.censored === true) return { ...none, endedEarly: true, fitness, error: null };
+  return {
+    feasible: violations.length === 0,
+    ...{ fitness, endedEarly: false, error: null },
+    spare: spareOf(judgedOf(verdict), slos) ?? null,
+    generateSpeed: performance.generate_speed,
+    ttftSeconds: performance.time_to_first_token,
+    tpotSeconds: performance.time_per_output_token,
+    successRate: performance.success_rate,
+  };
+}
+
+type Speeds = Pick<Finished, 'generateSpeed' | 'ttftSeconds' | 'tpotSeconds' | 'successRate'>;

@@ -1,5 +1,6 @@
 import { createLogUpdate } from 'log-update';
 import type { EventBus } from '../base/events.ts';
+import { listenToKeys, type Keys } from './keys.ts';
 import { render, viewTime } from './render.ts';
 import { emptyView, reduce } from './view.ts';
 
@@ -14,12 +15,20 @@ export function isLive(
   return stream.isTTY && !set('CI') && !set('NO_COLOR') && env['TERM'] !== 'dumb';
 }
 
+/** What the keys of the view do to the run. */
+export type RunKeys = Pick<Keys, 'onPause' | 'onStop'>;
+
 /** Paints the run on a terminal while it goes on. Dispose to leave a clean screen. */
-export function paintLive(events: EventBus, stream: NodeJS.WriteStream): Disposable {
+export function paintLive(events: EventBus, stream: NodeJS.WriteStream, keys: RunKeys): Disposable {
   const log = createLogUpdate(stream);
   let view = emptyView;
+  const shown = { help: false, log: false, keys: process.stdin.isTTY };
   const paint = (): void =>
-    log(render(view, viewTime(), { columns: stream.columns || 80, rows: stream.rows || 24 }));
+    log(render(view, viewTime(), { columns: stream.columns || 80, rows: stream.rows || 24, ...shown }));
+  const toggle = (what: 'help' | 'log') => (): void => {
+    shown[what] = !shown[what];
+    paint();
+  };
   events.subscribe((event) => {
     view = reduce(view, event, viewTime());
   });
@@ -31,9 +40,15 @@ export function paintLive(events: EventBus, stream: NodeJS.WriteStream): Disposa
     paint();
   };
   stream.on('resize', onResize);
+  const listening = listenToKeys(process.stdin, {
+    ...keys,
+    onLog: toggle('log'),
+    onHelp: toggle('help'),
+  });
   return {
     [Symbol.dispose]() {
       clearInterval(timer);
+      listening[Symbol.dispose]();
       stream.off('resize', onResize);
       log.clear();
       log.done();

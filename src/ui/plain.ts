@@ -18,6 +18,8 @@ type Finished = Extract<RunEvent, { type: 'trial.finished' }>;
 
 function finished(event: Finished): string {
   const head = `[${event.told}/${event.evaluations}] trial ${event.trialId}`;
+  if (event.endedEarly)
+    return `${head} on group ${event.groupId ?? '–'}: ended early, it could not win any more`;
   if (event.kind !== 'scored') return `${head}: ${event.kind}: ${event.error ?? ''}`;
   const where =
     event.reusedFrom === null ? ` on group ${event.groupId ?? '–'}` : `: as trial ${event.reusedFrom}`;
@@ -46,29 +48,50 @@ function groupLine(
   }
 }
 
-/** One line for an event, or undefined where a line would be noise. */
-export function plainLine(event: RunEvent): string | undefined {
+function runLine(event: Extract<RunEvent, { type: `run.${string}` }>): string {
   switch (event.type) {
     case 'run.started':
       return `run ${event.runId}${event.resumed ? ' (resumed)' : ''}: ${event.evaluations} evaluations on ${event.groups} group(s), in ${event.directory}`;
-    case 'note':
-      return `note: ${event.text}`;
-    case 'group.ready':
-    case 'group.down':
-    case 'group.recovered':
-      return groupLine(event);
+    case 'run.paused':
+      return event.paused ? 'paused: what runs goes on to its end, nothing new is begun' : 'going on';
+    case 'run.stopping':
+      return `stopping: ${event.reason}`;
+    case 'run.ended':
+      return `run ${event.runId}: ${event.status}`;
+  }
+}
+
+function trialLine(event: Extract<RunEvent, { type: `trial.${string}` }>): string | undefined {
+  switch (event.type) {
     case 'trial.started':
       return `trial ${event.trialId} on group ${event.groupId}: ${params(event.params)}`;
     case 'trial.phase':
-    case 'group.checked':
+    case 'trial.progress':
       return undefined;
     case 'trial.retry':
       return `trial ${event.trialId} failed on group ${event.groupId} and goes elsewhere in ${event.delaySeconds.toFixed(1)} s: ${event.reason}`;
     case 'trial.finished':
       return finished(event);
+  }
+}
+
+/** One line for an event, or undefined where a line would be noise. */
+export function plainLine(event: RunEvent): string | undefined {
+  switch (event.type) {
+    case 'note':
+      return `note: ${event.text}`;
+    case 'group.checked':
+      return undefined;
+    case 'group.ready':
+    case 'group.down':
+    case 'group.recovered':
+      return groupLine(event);
+    case 'run.started':
+    case 'run.paused':
     case 'run.stopping':
-      return `stopping: ${event.reason}`;
     case 'run.ended':
-      return `run ${event.runId}: ${event.status}`;
+      return runLine(event);
+    default:
+      return trialLine(event);
   }
 }

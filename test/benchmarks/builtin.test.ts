@@ -63,6 +63,7 @@ async function measure(
     isHopeless,
     canary,
     toolHost: async () => Promise.reject(new Error('it needs none')),
+    progress: () => undefined,
     keep: async () => Promise.resolve(),
   };
   try {

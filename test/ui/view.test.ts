@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { RunEvent } from '../../src/base/events.ts';
 import { groupId, ms, trialId } from '../../src/base/units.ts';
 import { isLive } from '../../src/ui/live.ts';
-import { clockText, render } from '../../src/ui/render.ts';
+import { clockText, render, sparkline } from '../../src/ui/render.ts';
 import { emptyView, reduce, secondsLeft, type View } from '../../src/ui/view.ts';
 
 const after = (...events: readonly (readonly [number, RunEvent])[]): View =>
@@ -11,7 +11,15 @@ const after = (...events: readonly (readonly [number, RunEvent])[]): View =>
 
 const begun: [number, RunEvent] = [
   0,
-  { type: 'run.started', runId: 'r1', evaluations: 8, groups: 2, resumed: false, directory: 'd' },
+  {
+    type: 'run.started',
+    runId: 'r1',
+    evaluations: 8,
+    groups: 2,
+    resumed: false,
+    directory: 'd',
+    budgetSeconds: null,
+  },
 ];
 const ready = (group: number): [number, RunEvent] => [
   0,
@@ -41,6 +49,8 @@ const end = (at: number, trial: number, group: number, more: object = {}): [numb
     tpotSeconds: 0.02,
     successRate: 1,
     fitness: 1,
+    endedEarly: false,
+    spare: { slo: 'TPOT', share: 0.2 },
     error: null,
     ...more,
   },
@@ -60,14 +70,94 @@ describe('the live view', () => {
       end(90_000, 1, 1),
     );
     // Two trials took 150 s together; six are left for two groups.
-    expect(secondsLeft(view)).toBe(225);
+    expect(secondsLeft(view, ms(0))).toBe(225);
     const lines = render(view, ms(102_000), { columns: 120, rows: 30 }).split('\n');
     expect(lines[0]).toBe('run r1  1:42, about 3:45 left');
-    expect(lines[1]).toMatch(/^█+░+ 2\/8 {2}2 measured, 0 infeasible, 0 failed$/);
-    expect(lines[2]).toBe('best      trial 1: 200.0 tok/s, TTFT 250.0 ms, TPOT 20.0 ms, 2.00 × baseline');
-    expect(lines[3]).toBe('group 0   trial 2    starting  0:42');
-    expect(lines[4]).toBe('group 1   idle');
+    expect(lines[1]).toMatch(/^█+░+ 2\/8 {2}2 measured, 0 infeasible, 0 failed, 1 running$/);
+    expect(lines[2]).toBe(
+      'best      trial 1: 200.0 tok/s, 2.00 × baseline, TTFT 250.0 ms, TPOT 20.0 ms, 20 % to spare in TPOT',
+    );
+    expect(lines[3]).toBe('          ▁█');
+    expect(lines[4]).toBe('group 0   trial 2    starting  0:42');
+    expect(lines[5]).toBe('group 1   idle');
     expect(lines.at(-1)).toMatch(/^\[2\/8\] trial 1/);
+  });
+
+  test('a benchmark tells how far it is, and how fast', () => {
+    const progress = (at: number, done: number): [number, RunEvent] => [
+      at,
+      { type: 'trial.progress', trialId: trialId(0), groupId: groupId(0), done, total: 1000 },
+    ];
+    const running: [number, RunEvent] = [
+      0,
+      { type: 'trial.phase', trialId: trialId(0), groupId: groupId(0), phase: 'benchmark' },
+    ];
+    const view = after(
+      begun,
+      ready(0),
+      start(0, 0, 0),
+      running,
+      progress(0, 0),
+      progress(1000, 41),
+      progress(2000, 82),
+    );
+    const line = (of: View): string | undefined =>
+      render(of, ms(5000), { columns: 100, rows: 30 }).split('\n')[3];
+    expect(line(view)).toBe('group 0   trial 0    benchmark 82/1000 requests, 41.0 req/s  0:05');
+    // The next load of the same service begins anew.
+    expect(line(reduce(view, progress(3000, 3)[1], ms(3000)))).toBe(
+      'group 0   trial 0    benchmark 3/1000 requests  0:05',
+    );
+  });
+
+  test('what was ended early has no numbers, and is never the best', () => {
+    const none = {
+      generateSpeed: null,
+      ttftSeconds: null,
+      tpotSeconds: null,
+      feasible: false,
+      isBest: false,
+    };
+    const view = after(
+      begun,
+      ready(0),
+      start(0, 0, 0),
+      end(1000, 0, 0),
+      start(1000, 1, 0),
+      end(2000, 1, 0, { ...none, endedEarly: true }),
+    );
+    expect(view.best?.trialId).toBe(0);
+    expect(view.lines.at(-1)).toBe('[2/8] trial 1 on group 0: ended early, it could not win any more');
+  });
+
+  test('a budget that is nearer than the last trial bounds what is left', () => {
+    const [at, event] = begun;
+    const view = after(
+      [at, { ...event, budgetSeconds: 100 } as RunEvent],
+      ready(0),
+      start(0, 0, 0),
+      end(60_000, 0, 0),
+    );
+    expect(secondsLeft(view, ms(60_000))).toBe(40);
+  });
+
+  test('keys: help, the events alone, and a pause that is seen', () => {
+    const view = after(begun, ready(0), ready(1), start(0, 0, 0), [10, { type: 'run.paused', paused: true }]);
+    const screen = { columns: 100, rows: 30, keys: true };
+    const shown = render(view, ms(20), screen);
+    expect(shown).toContain('PAUSED (p goes on)  (? help)');
+    expect(shown).not.toContain('q  stop');
+    expect(render(view, ms(20), { ...screen, help: true })).toContain('q  stop');
+    const events = render(view, ms(20), { ...screen, log: true });
+    expect(events).not.toContain('group 0   trial');
+    expect(events).toContain('paused: what runs goes on to its end');
+  });
+
+  test('a sparkline goes from the least to the most, however wide', () => {
+    expect(sparkline([1, 2, 3, 4, 5, 6, 7, 8], 80)).toBe('▁▂▃▄▅▆▇█');
+    expect(sparkline([5, 5], 80)).toBe('▄▄');
+    expect(sparkline([1, 9, 9, 9], 2)).toBe('▄▄');
+    expect(sparkline([1, 2], 0)).toBe('');
   });
 
   test('a group that is down says why, and is not counted on', () => {
@@ -76,7 +166,7 @@ describe('the live view', () => {
       { type: 'group.down', groupId: groupId(1), reason: 'Cannot reach b', circuit: 'open' },
     ];
     const view = after(begun, ready(0), ready(1), start(0, 0, 0), end(60_000, 0, 0), down);
-    expect(secondsLeft(view)).toBe(7 * 60);
+    expect(secondsLeft(view, ms(0))).toBe(7 * 60);
     expect(render(view, ms(75_000), { columns: 80, rows: 24 })).toContain(
       'group 1   quarantined 0:05: Cannot reach b',
     );

@@ -85,7 +85,7 @@ function jobsOf(whole: LoadJob, threads: number): LoadJob[] {
   });
 }
 
-/** Between two looks at a load that may be hopeless. */
+/** Between two looks at a load: for who watches it, and because it may be hopeless. */
 const progressMs = 500;
 
 /** A load generator for OpenAI-compatible servers, on worker threads of its own. */
@@ -119,7 +119,7 @@ export class BuiltinBenchmark implements Benchmark<BuiltinConfig> {
       // Its own limit strikes first, so that what came by then is still a measurement.
       timeoutMs: Math.min(load.timeout * 1000, context.timeout * 0.98),
       stallMs: load.stall_timeout * 1000,
-      progressMs: context.isHopeless === undefined ? undefined : progressMs,
+      progressMs,
     };
     const watch = new HopelessWatch(job, load, context);
     const { signal } = context;
@@ -132,7 +132,14 @@ export class BuiltinBenchmark implements Benchmark<BuiltinConfig> {
         before = await readMetrics(target.baseUrl, signal);
         watch.begin();
       };
-      const onProgress = (seen: readonly Seen[]): boolean => watch.look(seen);
+      const all = job.prompts.length * load.turns;
+      const onProgress = (seen: readonly Seen[]): boolean => {
+        context.progress(
+          seen.reduce((sum, { ttftsMs, failed }) => sum + ttftsMs.length + failed, 0),
+          all,
+        );
+        return watch.look(seen);
+      };
       results = await this.#threads.run(jobsOf(job, threadCount(load)), { beforeStart, onProgress }, signal);
     } catch (error) {
       if (error instanceof UnusableTarget) throw unusable(target, error.message, error.status, error.code);

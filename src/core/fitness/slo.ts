@@ -7,6 +7,15 @@ export type SloName =
   | 'end_to_end_latency'
   | 'success_rate';
 
+/** As people call them. */
+export const sloNames: Readonly<Record<SloName, string>> = {
+  time_to_first_token: 'TTFT',
+  time_per_output_token: 'TPOT',
+  inter_token_latency: 'ITL',
+  end_to_end_latency: 'E2EL',
+  success_rate: 'success rate',
+};
+
 export type SloStatistic = keyof Percentiles;
 
 /** An SLO in the user's words, such as "ttft:p99<=500ms". */
@@ -109,3 +118,21 @@ export const distance = (missed: readonly Violation[]): number =>
 /** The one that is missed by most: the SLO that binds. */
 export const binding = (missed: readonly Violation[]): Violation | undefined =>
   [...missed].sort((a, b) => excess(b) - excess(a))[0];
+
+/** The hard SLO that is nearest to its limit, and the share of the limit that is left; below 0 where it is missed. */
+export function spareOf(
+  judged: Judged,
+  settings: FitnessSettings,
+): { readonly slo: string; readonly share: number } | undefined {
+  const [least] = activeSlos(settings)
+    // A success rate of 1 has nothing to spare, which says nothing.
+    .filter(({ soft, atLeast }) => !soft && !atLeast)
+    .flatMap((slo) => {
+      const measured = measuredOf(slo, judged);
+      return measured === null
+        ? []
+        : [{ slo: sloNames[slo.name], share: (slo.limit - measured) / slo.limit }];
+    })
+    .sort((a, b) => a.share - b.share);
+  return least;
+}

@@ -208,6 +208,8 @@ export const llamacppEngine: Engine<LlamacppConfig> = {
     };
   },
 
+  needs: ({ executable, command: { model } }) => ({ executable, model }),
+
   inspection: (config, node, group) => ({
     argv: [
       'sh',

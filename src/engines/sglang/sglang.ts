@@ -154,6 +154,8 @@ export const sglangEngine: Engine<SglangConfig> = {
     };
   },
 
+  needs: ({ executable, command: { model } }) => ({ executable, model }),
+
   inspection(config, node, group) {
     const [device = 0] = node.npu_ids;
     return memoryInspection(config.command.model, device, { env: { ...group.env, ...node.env } });

@@ -21,6 +21,8 @@ export const vllmEngine: Engine<VllmConfig> = {
   changesNumerics: vllmNumerics,
   plan: vllmPlan,
 
+  needs: ({ executable, command: { model } }) => ({ executable, model }),
+
   /** The model and the memory of a device; whether it can span nodes by itself, where it has to. */
   inspection(config, node, group) {
     const env = { ...group.env, ...node.env };

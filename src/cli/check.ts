@@ -1,0 +1,215 @@
+import pLimit from 'p-limit';
+import { need } from '../base/assert.ts';
+import { asOptimizerError } from '../base/errors.ts';
+import { controllerLives } from '../base/process-start.ts';
+import { ms, trialId } from '../base/units.ts';
+import type { NodeConfig, ServiceGroupConfig } from '../config/parallel-config.ts';
+import type { Settings } from '../config/settings.ts';
+import { parseCensus } from '../parallel/leftovers.ts';
+import type { Executor, LaunchPlan, NodeFacts } from '../parallel/ports.ts';
+import { topologyOf } from '../parallel/topology.ts';
+import { lookCommand, parseLook, type NodeNeeds } from '../remote/preflight.ts';
+import { checks, grouped, judgeNodes, type Finding, type NodeReport } from '../report/preflight.ts';
+import { sharesPaths } from '../wiring.ts';
+import { worldOf, type World } from '../world.ts';
+import { loadSettings } from './load.ts';
+import type { CliOptions } from './options.ts';
+import { exitCodes, printFailure } from './outcome.ts';
+import { stopOnSignals } from './signals.ts';
+import { columns, oneLine } from './table.ts';
+
+const timeout = ms(120_000);
+/** Nodes at once. */
+const fanOut = 32;
+
+/** Ports of the service by rank: where the probe goes. */
+function portOn(plan: LaunchPlan, hosts: readonly string[], rank: number): number | undefined {
+  const url = new URL(plan.probe.url);
+  const port = url.port === '' ? (url.protocol === 'https:' ? 443 : 80) : Number(url.port);
+  const at = hosts.findIndex((host) => url.hostname === host || url.hostname === `[${host}]`);
+  return rank === Math.max(0, at) ? port : undefined;
+}
+
+/** Programs of the plan that are not the shell's own. */
+function programsOn(plan: LaunchPlan, rank: number, executable: readonly string[] | undefined): string[] {
+  const started = plan.stages.flatMap(({ processes }) => processes).filter((one) => one.rank === rank);
+  return [...new Set(started.map(({ command }) => command.argv[0]))].filter(
+    (program) => program !== 'sh' && program !== 'env' && program !== executable?.[0],
+  );
+}
+
+interface Looked {
+  readonly report?: NodeReport;
+  readonly failure?: Finding;
+}
+
+async function look(
+  { settings, world }: { readonly settings: Settings; readonly world: World },
+  group: ServiceGroupConfig,
+  node: NodeConfig,
+  executor: Executor,
+  signal: AbortSignal,
+): Promise<NodeReport> {
+  const { engine, runtime, probe } = world;
+  const rank = group.nodes.indexOf(node);
+  const run = { runId: 'check', trialId: trialId(0), start: 0, sharesPaths: sharesPaths(settings) };
+  const topology = topologyOf(group, run);
+  const plan = engine.plan(settings.engineConfig, settings.space.current, topology);
+  const { executable, model = '' } = engine.needs?.(settings.engineConfig) ?? {};
+  const isOnHost = settings.runtime.kind === 'host';
+  const needs: NodeNeeds = {
+    workDir: node.work_dir,
+    port: portOn(
+      plan,
+      topology.nodes.map(({ address }) => address),
+      rank,
+    ),
+    // Inside a container's image nothing can be looked for from here.
+    executable: isOnHost ? executable : undefined,
+    programs: isOnHost ? programsOn(plan, rank, executable) : [],
+    model: /^[/~.]/.test(model) ? model : undefined,
+    env: { ...group.env, ...node.env },
+  };
+  const asked = Date.now();
+  const { stdout } = await executor.run(lookCommand(needs), { signal, timeout });
+  const found = parseLook(stdout);
+  const deviceType = node.device_type ?? found.devices?.tool ?? 'none';
+  const facts: NodeFacts = {
+    workDir: node.work_dir,
+    deviceType: deviceType as NodeFacts['deviceType'],
+    warning: undefined,
+  };
+  const memoryInUse = await probe.memoryInUse(executor, node, facts, signal);
+  const census = await executor.run(runtime.census(), { signal, timeout });
+  return {
+    host: node.host,
+    ...found,
+    ...{ workDir: node.work_dir, port: needs.port, model: needs.model, memoryInUse },
+    skewMs: found.clockMs === undefined ? undefined : found.clockMs - asked,
+    wantedDevices: node.npu_ids,
+    memoryHolders: memoryInUse === undefined ? '' : await probe.memoryHolders(executor, facts, signal),
+    hasExecutable: needs.executable !== undefined,
+    leftovers: parseCensus(node.host, census.stdout).map((one) => ({
+      run: one.run,
+      isDead: controllerLives(one.controller) === false,
+    })),
+  };
+}
+
+async function lookAt(
+  parts: { readonly settings: Settings; readonly world: World },
+  group: ServiceGroupConfig,
+  node: NodeConfig,
+  signal: AbortSignal,
+): Promise<Looked> {
+  try {
+    await using executor = await parts.world.connector.connect(node, signal, { retry: false });
+    return { report: await look(parts, group, node, executor, signal) };
+  } catch (error) {
+    signal.throwIfAborted();
+    const { message, remedy } = asOptimizerError(error);
+    return { failure: { check: 'reach', host: node.host, state: 'bad', text: message, remedy } };
+  }
+}
+
+const signs = { ok: '✓', warning: '!', bad: '✗', unknown: '–' } as const;
+
+/** A line a node, a column a check; below it everything that is wrong, once. */
+function text(hosts: readonly string[], findings: readonly Finding[]): string {
+  const worst = (host: string, check: string): string => {
+    const states = findings
+      .filter((one) => one.host === host && one.check === check)
+      .map(({ state }) => state);
+    const state = (['bad', 'warning', 'unknown', 'ok'] as const).find((one) => states.includes(one));
+    return state === undefined ? '' : signs[state];
+  };
+  const rows = hosts.map((host) => [host, ...checks.map((check) => worst(host, check))]);
+  const wrong = grouped(findings.filter(({ state }) => state === 'bad' || state === 'warning'));
+  const names = (some: readonly string[]): string =>
+    some.length <= 3 ? some.join(', ') : `${some.slice(0, 2).join(', ')} and ${some.length - 2} more`;
+  const lines = wrong.map(
+    ({ finding: { check, state, text: what, remedy }, hosts: on }) =>
+      `${signs[state]} ${check} on ${names(on)}: ${oneLine(what)}\n  → ${remedy}\n`,
+  );
+  const bad = wrong.filter(({ finding }) => finding.state === 'bad').length;
+  const end =
+    bad === 0 ? `${hosts.length} node(s) are ready\n` : `a run would fail: ${bad} thing(s) to mend\n`;
+  return [columns([['node', ...checks], ...rows]), ...(lines.length === 0 ? [] : ['\n', ...lines]), end].join(
+    '',
+  );
+}
+
+/** Programs on this machine that the benchmark is. @returns what is missing */
+async function benchmarkFault({ settings, world }: { settings: Settings; world: World }): Promise<Finding[]> {
+  const benchmark = await world.createBenchmark();
+  const on = (what: string, remedy: string): Finding[] => [
+    { check: 'tools', host: 'this machine', state: 'bad', text: what, remedy },
+  ];
+  try {
+    benchmark.check?.(settings.benchmarkConfig);
+  } catch (error) {
+    const { message, remedy } = asOptimizerError(error);
+    return on(message, remedy);
+  }
+  const { executable } = settings.benchmarkConfig as { readonly executable?: readonly string[] };
+  if (executable === undefined) return [];
+  await using here = await world.controller();
+  const program = need(executable[0], 'word');
+  const found = await here
+    .run(
+      { argv: ['sh', '-c', 'command -v "$1"', 'sh', program], label: `looking for ${program}` },
+      { signal: AbortSignal.timeout(timeout), timeout },
+    )
+    .then(
+      () => true,
+      () => false,
+    );
+  return found
+    ? []
+    : on(
+        `the benchmark's program ${program} is not found`,
+        `Install it here, or give its path in [${settings.benchmark}] executable.`,
+      );
+}
+
+/** Looks at every node before a run, and starts nothing. @returns 3 where a run would fail */
+export async function check(options: CliOptions): Promise<number> {
+  const json = options.json === true;
+  let settings: Settings;
+  let world: World;
+  try {
+    ({ settings } = await loadSettings(options));
+    world = worldOf({ ...settings, simulation: undefined });
+  } catch (error) {
+    return printFailure(error, exitCodes.usage, json);
+  }
+  using stop = stopOnSignals(() => process.stderr.write('stopping\n'));
+  const limit = pLimit(fanOut);
+  const nodes = settings.parallel.service_groups.flatMap((group) =>
+    group.nodes.map((node) => ({ group, node })),
+  );
+  let looked: Looked[];
+  try {
+    looked = await Promise.all(
+      nodes.map(async ({ group, node }) =>
+        limit(async () => lookAt({ settings, world }, group, node, stop.signal)),
+      ),
+    );
+  } catch (error) {
+    if (stop.signal.aborted) return exitCodes.interrupted;
+    throw error;
+  }
+  const findings = [
+    ...looked.flatMap(({ failure }) => failure ?? []),
+    ...judgeNodes(looked.flatMap(({ report }) => report ?? [])),
+    ...(await benchmarkFault({ settings, world })),
+  ];
+  const isBad = findings.some(({ state }) => state === 'bad');
+  const hosts = [...new Set(nodes.map(({ node }) => node.host))];
+  process.stdout.write(
+    json
+      ? `${JSON.stringify({ schema: 1, ready: !isBad, nodes: hosts.map((host) => ({ host, checks: findings.filter((one) => one.host === host).map(({ check: name, state, text: what, remedy }) => ({ check: name, state, text: what, remedy })) })), elsewhere: findings.filter((one) => !hosts.includes(one.host)) }, null, 2)}\n`
+      : text(hosts, findings),
+  );
+  return isBad ? exitCodes.infrastructure : exitCodes.feasible;
+}

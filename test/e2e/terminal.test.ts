@@ -1,0 +1,145 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { quote } from '../../src/remote/quote.ts';
+import { Project } from '../support/project.ts';
+import { realSshd, type SshdCluster } from '../support/sshd.ts';
+
+/** The live view as a person has it: in tmux, resized, with keys. */
+
+const cli = resolve(import.meta.dirname, '../../dist/cli/main.js');
+const available = realSshd.available && spawnSync('tmux', ['-V']).status === 0;
+
+/** A terminal of so many columns and rows with a shell in it, on a server of its own. */
+class Terminal implements Disposable {
+  static #count = 0;
+  readonly #socket = `optimizer-test-${process.pid}-${Terminal.#count++}`;
+
+  constructor(columns: number, rows: number) {
+    this.#tmux(
+      'new-session',
+      '-d',
+      '-x',
+      String(columns),
+      '-y',
+      String(rows),
+      'env -u CI TERM=tmux-256color PS1="$ " sh',
+    );
+  }
+
+  #tmux(...words: readonly string[]): string {
+    return execFileSync('tmux', ['-L', this.#socket, '-f', '/dev/null', ...words], { encoding: 'utf8' });
+  }
+
+  type(line: string): void {
+    this.#tmux('send-keys', '-l', line);
+    this.#tmux('send-keys', 'Enter');
+  }
+
+  press(...keys: readonly string[]): void {
+    this.#tmux('send-keys', ...keys);
+  }
+
+  resize(columns: number, rows: number): void {
+    this.#tmux('resize-window', '-x', String(columns), '-y', String(rows));
+  }
+
+  /** What is seen, without the empty lines below. */
+  get screen(): string {
+    return this.#tmux('capture-pane', '-p').trimEnd();
+  }
+
+  /** What was pushed out above it. */
+  get history(): string {
+    return this.#tmux('capture-pane', '-p', '-S', '-', '-E', '-1').trimEnd();
+  }
+
+  [Symbol.dispose](): void {
+    spawnSync('tmux', ['-L', this.#socket, 'kill-server']);
+  }
+}
+
+describe.skipIf(!available)('in a terminal', () => {
+  let cluster: SshdCluster;
+  beforeAll(async () => {
+    cluster = await realSshd.start(4);
+  });
+  afterAll(async () => cluster[Symbol.asyncDispose]());
+
+  const command = (project: Project, more = ''): string =>
+    `cd ${quote(project.directory)} && ${[process.execPath, cli, ...project.args].map(quote).join(' ')} ${more}; echo "code $?"`;
+  const slow = { env: { FAKE_TPOT_MS: 40 }, iters: 8, builtin: 'max_concurrency = 8' } as const;
+  const seen = async (terminal: Terminal, what: RegExp): Promise<void> =>
+    expect.poll(() => terminal.screen, { timeout: 40_000 }).toMatch(what);
+  /** How often a line with this beginning is on the screen. */
+  const count = (terminal: Terminal, what: RegExp): number =>
+    terminal.screen.split('\n').filter((line) => what.test(line)).length;
+
+  test.each([
+    [80, 24],
+    [200, 50],
+  ])('%i × %i: one picture, no line twice, however it is resized', async (columns, rows) => {
+    await using project = new Project(cluster, slow);
+    using terminal = new Terminal(columns, rows);
+    terminal.type(command(project));
+    await seen(terminal, /group 1 {3}trial \d+ +benchmark \d+\/\d+ requests/);
+    for (const [width, height] of [
+      [120, 30],
+      [90, 24],
+      [columns, rows],
+    ] as const) {
+      terminal.resize(width, height);
+      await sleep(700);
+      expect(count(terminal, /^run \d{14}-\w+ {2}\d/)).toBe(1);
+      expect(count(terminal, /^group 0 /)).toBe(1);
+      for (const line of terminal.screen.split('\n')) expect(line.length).toBeLessThanOrEqual(width);
+    }
+    await seen(terminal, /[█░]+ \d+\/\d+ .*running/);
+    terminal.press('q');
+    await seen(terminal, /go on with: optimizer resume/);
+    await seen(terminal, /code 130/);
+    // Nothing of the picture stays above what is told at the end.
+    expect(terminal.history).not.toMatch(/^group \d /m);
+  });
+
+  test('keys: help and log come and go; p pauses and goes on', async () => {
+    await using project = new Project(cluster, slow);
+    using terminal = new Terminal(100, 30);
+    terminal.type(command(project));
+    await seen(terminal, /\[1\/\d+\] trial/);
+    terminal.press('?');
+    await seen(terminal, /q {2}stop: end what runs and save/);
+    terminal.press('?');
+    await expect.poll(() => terminal.screen).not.toMatch(/q {2}stop/);
+    terminal.press('l');
+    await expect.poll(() => terminal.screen).not.toMatch(/^group 0 {3}/m);
+    terminal.press('l');
+    await seen(terminal, /^group 0 {3}/m);
+    terminal.press('p');
+    await seen(terminal, /PAUSED/);
+    // What runs ends, and nothing new begins.
+    await seen(terminal, /, 0 running/);
+    const told = /(\d+)\/\d+ {2}\d+ measured/.exec(terminal.screen)?.[1];
+    await sleep(1500);
+    expect(/(\d+)\/\d+ {2}\d+ measured/.exec(terminal.screen)?.[1]).toBe(told);
+    terminal.press('p');
+    await expect.poll(() => terminal.screen).not.toMatch(/PAUSED/);
+    await seen(terminal, /, [1-9] running/);
+    terminal.press('C-c');
+    await seen(terminal, /code 130/);
+    // The terminal is as it was: what is typed is seen.
+    terminal.type('echo back to "the shell"');
+    await seen(terminal, /^back to the shell$/m);
+  });
+
+  test('piped it is plain: no control characters, a line an event', async () => {
+    await using project = new Project(cluster, { iters: 2 });
+    using terminal = new Terminal(100, 30);
+    terminal.type(command(project, '| cat -v >out.txt'));
+    await seen(terminal, /code \d/);
+    const out = execFileSync('cat', [`${project.directory}/out.txt`], { encoding: 'utf8' });
+    expect(out).not.toMatch(/\^\[|\^M/);
+    expect(out).toMatch(/^\[1\/\d+\] trial \d+ on group/m);
+  });
+});
