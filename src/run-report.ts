@@ -163,6 +163,12 @@ function htmlOf(
   });
 }
 
+/** report.html of a run, as its journal is now; nothing where it never began. */
+export function reportHtml(directory: string, entries: readonly JournalEntry[]): string {
+  const run = startOf(entries);
+  return run === undefined ? '' : htmlOf(directory, entries, run, stateOf(entries));
+}
+
 /** Writes report.html, pareto.csv and the Optuna journal. @returns their names, as in summary.json */
 export async function writeReport(
   directory: string,

@@ -1,9 +1,10 @@
 #!/usr/bin/env node
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, Option } from 'commander';
 import { ConfigurationError } from '../base/errors.ts';
 import { version } from '../base/version.ts';
 import { normalizeArgv } from './argv.ts';
 import type { CleanOptions } from './clean.ts';
+import { initEngines, type InitOptions } from './init.ts';
 import { addRunCommands } from './run-commands.ts';
 import { hostOptions, outputOptions, tuneOptions, wholeNumber, type CliOptions } from './options.ts';
 import { exitCodes, failureDocument, printFailure } from './outcome.ts';
@@ -13,6 +14,7 @@ Examples:
   optimizer --parallel --hostfile hosts.txt --nodes-per-group 2 -c config.toml
   optimizer --node-string "n0,n1:n2,n3" -c config.toml
   optimizer -c config.toml                 one service on this machine
+  optimizer init -e vllm --hostfile hosts.txt   files to begin with
   optimizer check --hostfile hosts.txt     look at every node before a run
   optimizer --dry-run -c config.toml       show every file and command, start nothing
   optimizer resume                         go on with the newest unfinished run
@@ -59,6 +61,16 @@ function program(finish: (code: number) => void): Command {
       finish(await (await import('./demo.ts')).demo(optionsOf(command)));
     });
   addRunCommands(root, finish);
+  hostOptions(root.command('init'))
+    .description('write a commented config.toml and a hostfile to begin with')
+    .addOption(
+      new Option('-e, --engine <name>', 'inference engine').choices([...initEngines]).default('script'),
+    )
+    .option('--to <dir>', 'directory to write to', '.')
+    .option('--force', 'replace what is there')
+    .action(async (_options: InitOptions, command: Command) => {
+      finish(await (await import('./init.ts')).init(optionsOf(command) as InitOptions));
+    });
   hostOptions(root.command('check'))
     .description('look at every node before a run: what would make it fail, and the remedy; starts nothing')
     .option('-e, --engine <name>', 'inference engine')

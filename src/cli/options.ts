@@ -16,6 +16,8 @@ export interface CliOptions extends Flags {
   readonly json?: boolean;
   /** Layouts of other tools to write the results in as well. */
   readonly export?: 'vllm-sweep';
+  /** A shell command for the end of the run. */
+  readonly onFinish?: string;
   readonly quiet?: boolean;
   readonly events?: 'json';
   readonly logLevel: string;
@@ -60,6 +62,10 @@ export function outputOptions(command: Command): Command {
     .option('--output <dir>', 'result directory (default: the key output, else ./result)')
     .option('--json', 'print exactly one JSON document on stdout')
     .option('--quiet', 'only the answer')
+    .option(
+      '--on-finish <command>',
+      'shell command for the end: OPTIMIZER_RUN_ID, _STATUS, _EXIT_CODE and _RUN_DIR are in its environment',
+    )
     .addOption(
       new Option('--events <format>', 'stream one event a line on stdout')
         .choices(['json'])

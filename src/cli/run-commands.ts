@@ -1,5 +1,6 @@
 import { Option, type Command } from 'commander';
 import { didYouMean } from '../config/problems.ts';
+import type { DashboardOptions } from './dashboard.ts';
 import { exportFormats, type ExportOptions } from './export.ts';
 import { wholeNumber } from './options.ts';
 import type { RepairOptions, RunsOptions } from './runs.ts';
@@ -62,6 +63,14 @@ export function addRunCommands(root: Command, finish: Finish): void {
         finish(await (await import('./show.ts')).report(run, options)),
       );
   }
+  runOptions(root.command('dashboard'))
+    .description('serve the report of a run on this machine; it refreshes itself while the run goes on')
+    .argument('[run]', 'run id or directory; without it the newest run')
+    .option('--port <n>', 'port (any that is free without it)', wholeNumber(1))
+    .option('--address <ip>', 'address to listen on', '127.0.0.1')
+    .action(async (run: string | undefined, options: DashboardOptions) =>
+      finish(await (await import('./dashboard.ts')).dashboard(run, options)),
+    );
   runOptions(runs.command('diff'))
     .description('two runs side by side; exit 1 when the second is significantly worse')
     .argument('<first>', 'run id or directory')

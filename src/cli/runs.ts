@@ -18,7 +18,10 @@ export interface RepairOptions extends RunsOptions {
 }
 
 /** Does what reads runs and says why where it cannot. @returns the exit code */
-export async function reading(options: RunsOptions, work: () => Promise<number>): Promise<number> {
+export async function reading(
+  options: { readonly json?: boolean | undefined },
+  work: () => Promise<number>,
+): Promise<number> {
   try {
     return await work();
   } catch (error) {

@@ -21,6 +21,7 @@ import { plainLine } from '../ui/plain.ts';
 import { printDryRun } from './dry-run.ts';
 import { loadSettings, type Loaded } from './load.ts';
 import { logEvent, openLog } from './log.ts';
+import { onFinish } from './on-finish.ts';
 import type { CliOptions } from './options.ts';
 import { errorText, exitCodes, failureDocument, printFailure } from './outcome.ts';
 import { loadSavedSettings } from './saved.ts';
@@ -94,6 +95,7 @@ export async function runAndTell(
   printOutcome(summary, error, options, () =>
     answerText(summary, settings.fitness, settings.benchmarkConfig as ScoredStatistics, file),
   );
+  if (options.onFinish !== undefined) await onFinish(options.onFinish, summary, paths.directory);
   const unfinished = summary.status === 'interrupted' || summary.status === 'failed';
   if (summary.run_id !== '' && resumable && unfinished) {
     process.stderr.write(

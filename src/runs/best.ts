@@ -1,7 +1,7 @@
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import TOML from '@iarna/toml';
 import writeFileAtomic from 'write-file-atomic';
+import { makeDirectory } from './directory.ts';
 import { redactSecrets } from '../base/redact.ts';
 import type { Field, ServingParams } from '../core/space/field.ts';
 import { valueText } from '../core/space/format.ts';
@@ -93,7 +93,7 @@ function tunedDocument({ document, engine, benchmark, params }: BestFiles): stri
 
 /** Writes config.json, env, launch.sh and config.toml of the recommendation; the names relative to the run. */
 export async function writeBest(directory: string, best: BestFiles): Promise<Record<string, string>> {
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  makeDirectory(directory, 0o700);
   const env = best.fields
     .filter((field) => field.config_position === 'env' && best.params[field.name] !== undefined)
     .map((field) => `${field.name}=${best.quote(valueText(best.params[field.name] as never, field))}\n`);

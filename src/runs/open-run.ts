@@ -1,12 +1,13 @@
 import { randomBytes } from 'node:crypto';
-import { accessSync, constants, existsSync, mkdirSync, rmSync, statSync } from 'node:fs';
-import { dirname, join, relative, resolve } from 'node:path';
+import { accessSync, constants, rmSync, statSync } from 'node:fs';
+import { join, relative, resolve } from 'node:path';
 import writeFileAtomic from 'write-file-atomic';
 import { ConfigurationError } from '../base/errors.ts';
 import { redactSecrets } from '../base/redact.ts';
 import type { Settings, SettingsInput } from '../config/settings.ts';
 import { version } from '../base/version.ts';
 import type { Patience } from './journal.ts';
+import { makeDirectory } from './directory.ts';
 import { readSavedRun, type SavedRun } from './catalog.ts';
 import { FileRunStore, runPaths, type RunPaths } from './run-store.ts';
 
@@ -28,17 +29,10 @@ export function redacted(input: SettingsInput): SettingsInput {
   ) as SettingsInput;
 }
 
-/** Step by step: made all at once in a place like /proc, Node never comes back. */
-function makeDirectory(path: string): void {
-  if (existsSync(path)) return;
-  makeDirectory(dirname(path));
-  mkdirSync(path, { mode: 0o750 });
-}
-
 /** @throws ConfigurationError where results cannot be kept */
 function prepareOutput(output: string): void {
   try {
-    makeDirectory(resolve(output));
+    makeDirectory(resolve(output), 0o750);
     accessSync(output, constants.W_OK | constants.X_OK);
     if (!statSync(output).isDirectory()) throw new Error('it is a file');
   } catch (cause) {
@@ -78,7 +72,7 @@ export async function openRun(
   const csv = relative(paths.directory, paths.csv);
   const saved: SavedRun = { schema: 1, run_id: runId, version, csv, input: redacted(input) };
   // Before the journal, which makes it a run: whatever happens from then on, it can be resumed.
-  mkdirSync(paths.directory, { recursive: true, mode: 0o700 });
+  makeDirectory(paths.directory, 0o700);
   await writeFileAtomic(paths.settings, `${JSON.stringify(saved, null, 2)}\n`, { mode: 0o600 });
   return FileRunStore.create(runId, paths, storeOptions, now);
 }

@@ -1,11 +1,12 @@
-import { appendFileSync, cpSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
-import { appendFile, mkdir, writeFile } from 'node:fs/promises';
-import { join, relative } from 'node:path';
+import { appendFileSync, cpSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { appendFile, writeFile } from 'node:fs/promises';
+import { dirname, join, relative } from 'node:path';
 import writeFileAtomic from 'write-file-atomic';
 import type { TrialId } from '../base/units.ts';
 import type { Field } from '../core/space/field.ts';
 import type { RunStore } from '../parallel/ports.ts';
 import type { JournalEntry } from '../parallel/records.ts';
+import { makeDirectory } from './directory.ts';
 import { csvHeader, csvRow, ourColumns, rowOf } from './csv.ts';
 import { readJournal, type JournalContent } from './journal-content.ts';
 import { Journal, type Patience } from './journal.ts';
@@ -96,7 +97,7 @@ export class FileRunStore implements RunStore {
     options: StoreOptions,
     now: Date,
   ): Promise<FileRunStore> {
-    mkdirSync(join(paths.directory, 'trials'), { recursive: true, mode: 0o700 });
+    makeDirectory(join(paths.directory, 'trials'), 0o700);
     const lock = lockRun(join(paths.directory, 'lock'), now);
     const journal = await Journal.create(paths.journal, options.durable, options.patience);
     const store = new FileRunStore(runId, paths, options, { journal, lock, entries: [] });
@@ -167,11 +168,11 @@ export class FileRunStore implements RunStore {
   async #keep(trialId: TrialId, name: string, content: string): Promise<void> {
     const directory = join(this.paths.directory, 'trials', String(trialId));
     if (!this.#durable) {
-      mkdirSync(directory, { recursive: true, mode: 0o700 });
+      makeDirectory(directory, 0o700);
       writeFileSync(join(directory, name), content, { mode: 0o600 });
       return;
     }
-    await mkdir(directory, { recursive: true, mode: 0o700 });
+    makeDirectory(directory, 0o700);
     await writeFile(join(directory, name), content, { mode: 0o600 });
   }
 
@@ -194,7 +195,7 @@ export class FileRunStore implements RunStore {
     if (!this.#backups) return null;
     try {
       const root = join(this.paths.output, 'bak');
-      mkdirSync(root, { recursive: true, mode: 0o750 });
+      makeDirectory(root, 0o750);
       if (sizeOf(root) > backupLimitBytes) return null;
       const from = join(this.paths.directory, 'trials', String(trialId));
       const numbers = readdirSync(root).map(Number).filter(Number.isInteger);
@@ -208,7 +209,7 @@ export class FileRunStore implements RunStore {
 
   async #rewriteCsv(): Promise<void> {
     const rows = this.#entries.flatMap((entry) => (entry.type === 'told' ? [this.#csvRow(entry)] : []));
-    mkdirSync(join(this.paths.csv, '..'), { recursive: true, mode: 0o750 });
+    makeDirectory(dirname(this.paths.csv), 0o750);
     await writeFileAtomic(this.paths.csv, csvHeader(this.#names, ourColumns) + rows.join(''), {
       mode: 0o600,
     });

@@ -92,7 +92,7 @@ describe.skipIf(!available)('in a terminal', () => {
       terminal.resize(width, height);
       await sleep(700);
       expect(count(terminal, /^run \d{14}-\w+ {2}\d/)).toBe(1);
-      expect(count(terminal, /^group 0 /)).toBe(1);
+      expect(count(terminal, /^group 0 {3}/)).toBe(1);
       for (const line of terminal.screen.split('\n')) expect(line.length).toBeLessThanOrEqual(width);
     }
     await seen(terminal, /[█░]+ \d+\/\d+ .*running/);
@@ -100,7 +100,7 @@ describe.skipIf(!available)('in a terminal', () => {
     await seen(terminal, /go on with: optimizer resume/);
     await seen(terminal, /code 130/);
     // Nothing of the picture stays above what is told at the end.
-    expect(terminal.history).not.toMatch(/^group \d /m);
+    expect(terminal.history).not.toMatch(/^group \d {3}/m);
   });
 
   test('keys: help and log come and go; p pauses and goes on', async () => {
