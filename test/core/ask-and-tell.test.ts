@@ -70,7 +70,7 @@ describe('ask and tell', () => {
   test('keeps away from what cannot be served, which is more than half of the space', () => {
     let failed = 0;
     // By 40 seeds 0.19 of the asks are bad, of a random search more than half; a few seeds scatter by 0.03.
-    const seeds = 12;
+    const seeds = 8;
     for (let seed = 0; seed < seeds; seed++) {
       const noise = createRng(seed);
       const optimizer = make({ maxEvaluations: 70, seed });

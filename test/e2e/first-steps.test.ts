@@ -15,7 +15,7 @@ const place = (): string => mkdtempSync(join(tmpdir(), 'optimizer-steps-'));
 const optimizer = (directory: string, ...args: readonly string[]) =>
   spawnSync(process.execPath, [cli, ...args], { cwd: directory, encoding: 'utf8', timeout: 60_000 });
 
-describe('init', () => {
+describe.skipIf(!realSshd.available)('init', () => {
   test.each(initEngines)('%s: what it writes can be run as it is', (engine) => {
     const directory = place();
     const written = optimizer(directory, 'init', '-e', engine);
@@ -50,7 +50,7 @@ describe('init', () => {
     expect(readFileSync(join(directory, 'config.toml'), 'utf8')).toContain('engine = "script"');
   });
 
-  describe.skipIf(!realSshd.available)('on hosts', () => {
+  describe('on hosts', () => {
     let cluster: SshdCluster;
     beforeAll(async () => {
       cluster = await realSshd.start(1);
@@ -91,7 +91,7 @@ test('--on-finish is run at the end with what came of it, and changes no exit co
   expect(readFileSync(join(directory, 'said'), 'utf8')).toMatch(/^completed 0 sim-0\n[^]*report\.html/);
 });
 
-describe('runs', () => {
+describe.skipIf(!realSshd.available)('runs', () => {
   const output = place();
   const make = (runId: string, made: Partial<MadeUp>): void => {
     const directory = join(output, 'runs', runId);
