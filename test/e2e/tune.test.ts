@@ -20,7 +20,7 @@ describe.skipIf(!realSshd.available).each(users)('a study over eight sshd, as %s
     const { code, stdout, stderr } = await project.run([...project.args, '--nodes-per-group', '4']);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(project.left()).toEqual([]);
-    const { starts, trust, baseline, canary } = project.summary();
+    const { starts, trust, baseline, best, canary } = project.summary();
     // The services say themselves how often they were started.
     const masters = project.witnesses().filter(({ role, event }) => role === 'master' && event === 'start');
     expect(masters).toHaveLength(starts.made);
@@ -30,7 +30,10 @@ describe.skipIf(!realSshd.available).each(users)('a study over eight sshd, as %s
     expect(Math.max(...curves)).toBe(3);
     expect(starts.saved).toBeGreaterThanOrEqual(curves.reduce((sum, n) => sum + n - 1, 0));
     expect(baseline?.params).toEqual({ MAX_NUM_SEQS: 8, CONCURRENCY: 8 });
-    expect(trust).toMatchObject({ runs: 2, beats_baseline: expect.anything() as number | null });
+    expect(trust).toMatchObject({ runs: 2 });
+    // What runs today may be the best on a machine that is busy: it does not beat itself.
+    const isPresent = JSON.stringify(best?.params) === JSON.stringify(baseline?.params);
+    expect(trust?.beats_baseline === null).toBe(isPresent);
     expect(canary).toMatchObject({ prompts: 20, agreement: 1 });
     expect(stdout).toContain('Measured again 2 times');
   });
