@@ -10,6 +10,8 @@ export default defineConfig({
     testTimeout: sshd ? 180_000 : 30_000,
     hookTimeout: 60_000,
     fileParallelism: !sshd,
+    // Much of it waits for processes: one worker a core, where the default leaves one core out.
+    maxWorkers: '100%',
     coverage: {
       include: ['src/**'],
       exclude: ['src/cli/**'],
