@@ -5,7 +5,7 @@ import { version } from '../base/version.ts';
 import { normalizeArgv } from './argv.ts';
 import type { CleanOptions } from './clean.ts';
 import { initEngines, type InitOptions } from './init.ts';
-import { addRunCommands } from './run-commands.ts';
+import { addRunCommands, refuseUnknown } from './run-commands.ts';
 import { hostOptions, outputOptions, tuneOptions, wholeNumber, type CliOptions } from './options.ts';
 import { exitCodes, failureDocument, printFailure } from './outcome.ts';
 
@@ -47,7 +47,12 @@ function program(finish: (code: number) => void): Command {
     .exitOverride();
   outputOptions(tuneOptions(hostOptions(root)))
     .addHelpText('after', examples)
-    .action(async (options: CliOptions) => finish(await (await import('./tune.ts')).tune(options)));
+    .usage('[options] [command]')
+    .argument('[command]')
+    .action(async (unknown: string | undefined, options: CliOptions) => {
+      if (unknown !== undefined) refuseUnknown(root, unknown);
+      finish(await (await import('./tune.ts')).tune(options));
+    });
   outputOptions(root.command('resume'))
     .description('go on with a run from its journal')
     .argument('[run]', 'run id; without it the newest unfinished run')

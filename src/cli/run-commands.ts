@@ -25,8 +25,11 @@ Examples:
 
 RUN is a run id or a run directory; without it the newest run.`;
 
-const unknownCommand = (name: string, known: readonly string[]): string =>
-  `error: unknown command '${name}'${didYouMean(name, known)}`;
+/** Ends a command that acts by itself and has others below it, where `name` is none of those. */
+export function refuseUnknown(command: Command, name: string): never {
+  const known = command.commands.map((one) => one.name());
+  command.error(`error: unknown command '${name}'${didYouMean(name, known)}`);
+}
 
 /** What reads runs that are there. */
 export function addRunCommands(root: Command, finish: Finish): void {
@@ -34,16 +37,11 @@ export function addRunCommands(root: Command, finish: Finish): void {
     .description('what has been run')
     .enablePositionalOptions()
     .addHelpText('after', examples)
+    .usage('[options] [command]')
     .argument('[command]')
     .action(async (unknown: string | undefined, options: RunsOptions) => {
       if (unknown === undefined) finish(await (await import('./runs.ts')).list(options));
-      else
-        runs.error(
-          unknownCommand(
-            unknown,
-            runs.commands.map((one) => one.name()),
-          ),
-        );
+      else refuseUnknown(runs, unknown);
     });
   runOptions(runs.command('list'))
     .description('all runs, the newest first')

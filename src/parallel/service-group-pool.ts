@@ -111,6 +111,9 @@ export class ServiceGroupPool implements AsyncDisposable {
           const began = clock.now();
           try {
             await member.group.connect(signal, { retry: true });
+            // Who resumes has repaired it, and it answers: a trial tells more than the rest of the cool-down.
+            member.breaker.probe();
+            this.#show(member, undefined);
             const seconds = toSeconds(ms(clock.now() - began));
             events.emit({
               type: 'group.ready',

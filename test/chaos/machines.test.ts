@@ -78,6 +78,11 @@ describe.skipIf(!realSshd.available)('SSH servers', () => {
     const resumed = await project.run(['resume', '--output', 'result', '--quiet']);
     expect({ code: resumed.code, stderr: resumed.stderr }).toEqual({ code: 0, stderr: '' });
     expectAllTold(project, 12);
+    // The machines answer again: it does not sit out the rest of the cool-down, which is a minute.
+    const journal = project.journal();
+    const since = journal.slice(journal.findIndex(({ type }) => type === 'resumed'));
+    const begun = since.find(({ type }) => type === 'started')!;
+    expect(Date.parse(begun.at) - Date.parse(since[0]!.at)).toBeLessThan(20_000);
   });
 
   test('one that accepts and says nothing costs its group, and no more', async () => {

@@ -150,6 +150,9 @@ describe.skipIf(!realSshd.available)('runs', () => {
     const wrong = optimizer(output, 'runs', 'lst');
     expect(wrong.stderr).toContain("unknown command 'lst' (did you mean 'list'?)");
     expect(wrong.status).toBe(2);
+    const misspelt = optimizer(output, 'reprot');
+    expect(misspelt.stderr).toContain("unknown command 'reprot' (did you mean 'report'?)");
+    expect(misspelt.status).toBe(2);
   });
 
   test('dashboard: the page for who has the token, nothing for others', async () => {

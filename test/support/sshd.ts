@@ -178,6 +178,8 @@ async function start(
       pid: () => server?.pid ?? 0,
       kill() {
         if (server?.pid === undefined) return;
+        // Stopped first: a session that it began after its family was counted would outlive it.
+        server.kill('SIGSTOP');
         for (const pid of family(server.pid)) {
           try {
             process.kill(pid, 'SIGKILL');
@@ -189,6 +191,7 @@ async function start(
       },
       killServer() {
         if (server?.pid === undefined) return;
+        server.kill('SIGSTOP');
         const sessions = family(server.pid).filter((pid) => nameOf(pid).startsWith('sshd'));
         // The listener first: it would not serve anybody again.
         for (const pid of [server.pid, ...sessions]) {
