@@ -37,14 +37,17 @@ async function keepBest(
 ): Promise<Record<string, string>> {
   const group = groups.find(({ id }) => id === best.group_id) ?? groups[0];
   if (group === undefined) return {};
-  const { engine, engineConfig, benchmark, space } = settings;
+  const { engine: name, engineConfig, benchmark, space } = settings;
+  const engine = engineNamed(name);
+  const topology = group.topology(best.trial_id);
   return writeBest(directory, {
     params: best.params,
     fields: space.fields,
-    plan: engineNamed(engine).plan(engineConfig, best.params, group.topology(best.trial_id)),
-    hosts: group.hosts,
+    plan: engine.plan(engineConfig, best.params, topology),
+    topology,
+    needs: engine.needs?.(engineConfig) ?? {},
     document: input.document.values,
-    engine,
+    engine: name,
     benchmark,
     quote,
   });

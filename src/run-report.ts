@@ -11,7 +11,7 @@ import { reportDocument, type LaunchCommand } from './report/document.ts';
 import { optunaJournal } from './report/optuna.ts';
 import { paretoTable } from './report/pareto.ts';
 import { summarize, type Summary } from './report/summary.ts';
-import { processLine } from './runs/best.ts';
+import { processLine } from './runs/launch-script.ts';
 import type { SavedRun } from './runs/catalog.ts';
 
 /** What can be made of a run's directory at any time, while it goes on as well. */

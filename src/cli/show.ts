@@ -6,7 +6,7 @@ import type { TrialRecord } from '../parallel/records.ts';
 import { quote } from '../remote/quote.ts';
 import type { ScoredStatistics } from '../report/comparison.ts';
 import { answerText, valueCell } from '../report/text.ts';
-import { processLine } from '../runs/best.ts';
+import { processLine } from '../runs/launch-script.ts';
 import { scoredStatistics, writeReport } from '../run-report.ts';
 import { studyNamed, type SavedStudy } from '../saved-run.ts';
 import { printJson, reading, type RunsOptions } from './runs.ts';

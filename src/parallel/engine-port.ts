@@ -48,6 +48,8 @@ export interface PlannedProcess {
   readonly rank: number;
   readonly role: string;
   readonly command: Command;
+  /** Variables of its command that are there for the sake of measuring it: a service that stays goes without. */
+  readonly scaffold?: readonly string[];
 }
 
 export interface Stage {

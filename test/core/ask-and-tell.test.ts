@@ -69,8 +69,8 @@ describe('ask and tell', () => {
 
   test('keeps away from what cannot be served, which is more than half of the space', () => {
     let failed = 0;
-    // By 40 seeds 0.19 of the asks are bad, of a random search more than half; a few seeds scatter by 0.03.
-    const seeds = 8;
+    // Of a random search more than half are bad; the share of a few seeds scatters by 0.03.
+    const seeds = 40;
     for (let seed = 0; seed < seeds; seed++) {
       const noise = createRng(seed);
       const optimizer = make({ maxEvaluations: 70, seed });
@@ -81,8 +81,8 @@ describe('ask and tell', () => {
         optimizer.tell(one.id, bad ? { failed: 'invalid' } : { fitness: measured });
       }
     }
-    expect(failed / (seeds * 40)).toBeLessThan(0.25);
-  });
+    expect(failed / (seeds * 40)).toBeLessThan(0.2);
+  }, 120_000);
 
   test('names what is wrong', () => {
     expect(() => make({ constraints: ['NOBODY > 3'] })).toThrow(/NOBODY is no field/);

@@ -106,6 +106,9 @@ function serveArguments(start: Start, rank: number): string[] {
   return fill(given, textsOf(fields, params));
 }
 
+/** Shows what it really runs with, and lets its cache be emptied: to anybody, so not in what stays. */
+const devMode = 'VLLM_SERVER_DEV_MODE';
+
 /** Variables for every process of a node, also for those that do not serve: Ray hands them down. */
 function environment(
   { config, params, topology, distributed }: Start,
@@ -114,7 +117,7 @@ function environment(
   const fields = vllmFields(config, shapeOf(topology));
   const together = distributed !== 'none';
   return {
-    VLLM_SERVER_DEV_MODE: '1', // what it really runs with, and a cache that can be reset
+    [devMode]: '1',
     ...(together ? { ...fabricVariables(node), VLLM_HOST_IP: node.address } : {}),
     ...(distributed === 'ray' && node.deviceType === 'npu'
       ? { RAY_EXPERIMENTAL_NOSET_ASCEND_RT_VISIBLE_DEVICES: '1' }
@@ -132,6 +135,7 @@ function stagesOf(start: Start): Stage[] {
   const serve = (node: TopologyNode): PlannedProcess => ({
     rank: node.rank,
     role: node.rank === 0 ? 'master' : 'worker',
+    scaffold: [devMode],
     command: {
       argv: [...config.executable, 'serve', ...serveArguments(start, node.rank)] as [string, ...string[]],
       cwd: node.workDir,
