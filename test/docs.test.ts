@@ -7,6 +7,7 @@ import { dirname, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { never } from '../src/base/cancellation.ts';
+import * as errors from '../src/base/errors.ts';
 import { trialId } from '../src/base/units.ts';
 import { commandConfig } from '../src/benchmarks/command/command.ts';
 import { parseCommand } from '../src/benchmarks/command/parse.ts';
@@ -175,6 +176,39 @@ describe('the documentation', () => {
     writeFileSync(file, code);
     await expect(ownEngine(file)).rejects.toThrow(message);
     await expect(ownEngine(join(directory, 'absent.mjs'))).rejects.toThrow(/There is no file/);
+  });
+
+  /** As renderers of Markdown name them. */
+  const anchorsOf = (page: string): string[] =>
+    [...read(page).matchAll(/^#+ (.+)$/gm)].map(([, title = '']) =>
+      title
+        .toLowerCase()
+        .replaceAll(/[^\p{L}\p{N} _-]/gu, '')
+        .replaceAll(' ', '-'),
+    );
+
+  test('every link leads to a heading that is there', () => {
+    const dead = pages.flatMap((page) =>
+      [...read(page).matchAll(/\]\((?!https?:)([^)#\s]*)#([^)\s]+)\)/g)]
+        .filter(([, file = '', anchor = '']) => {
+          const target = file === '' ? page : join(dirname(page), file);
+          return target.endsWith('.md') && !anchorsOf(target).includes(anchor);
+        })
+        .map(([link]) => `${page}: ${link}`),
+    );
+    expect(dead).toEqual([]);
+  });
+
+  test('every error is explained where it says', () => {
+    const classes = Object.values(errors).filter(
+      (one): one is typeof errors.ModelEvalStateError =>
+        typeof one === 'function' && 'prototype' in one && one.prototype instanceof Error,
+    );
+    const names = [...classes.map(({ name }) => name), 'InvalidConfiguration', 'ChannelRefused'];
+    expect(names.length).toBeGreaterThanOrEqual(19);
+    const anchors = anchorsOf('docs/errors.md');
+    expect(names.filter((name) => !anchors.includes(name.toLowerCase()))).toEqual([]);
+    expect(new errors.SimulatorStartError('vllm', 'no').help).toBe('docs/errors.md#simulatorstarterror');
   });
 
   test('every link leads somewhere', () => {

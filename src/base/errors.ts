@@ -48,6 +48,11 @@ export class ModelEvalStateError extends Error {
     this.remedy = options.remedy ?? 'Look at the log of the run for what happened before.';
   }
 
+  /** Where it is explained. */
+  get help(): string {
+    return `docs/errors.md#${this.name.toLowerCase()}`;
+  }
+
   override toString(): string {
     const entries = Object.entries(this.details).map(([key, value]) => `${key}=${display(value)}`);
     return entries.length === 0 ? this.message : `${this.message} (${entries.join(', ')})`;

@@ -14,7 +14,7 @@ export function errorText(error: unknown): string {
   const known = asOptimizerError(error);
   const cause =
     known.blame === 'program' && known.cause instanceof Error ? `\n${known.cause.stack ?? ''}` : '';
-  return `error: ${known.message}\n  → ${known.remedy}${cause}\n`;
+  return `error: ${known.message}\n  → ${known.remedy}${cause}\n  see ${known.help}\n`;
 }
 
 /** The one JSON document where no run came to exist. */
