@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { ConfigValidationError } from './base/errors.ts';
 import { trialId, type Fitness, type TrialId } from './base/units.ts';
-import { fieldsSchema } from './config/schema.ts';
+import { fieldsSchema } from './config/schema-tables.ts';
 import type { Suggestion } from './core/pso/optimizer.ts';
 import { PSOOptimizer } from './core/pso/pso.ts';
 import type { ServingParams } from './core/space/field.ts';

@@ -17,6 +17,7 @@ import { parseToml } from '../src/config/toml.ts';
 import { engineNamed } from '../src/engines/index.ts';
 import { ownBenchmark, ownEngine } from '../src/own.ts';
 import { topologyOf } from '../src/parallel/topology.ts';
+import { pages as pagesWithKeys, written } from '../tools/docs-keys.ts';
 import { startCluster, type EmulatedCluster } from '../src/emulator/cluster.ts';
 
 const root = resolve(import.meta.dirname, '..');
@@ -176,6 +177,21 @@ describe('the documentation', () => {
     writeFileSync(file, code);
     await expect(ownEngine(file)).rejects.toThrow(message);
     await expect(ownEngine(join(directory, 'absent.mjs'))).rejects.toThrow(/There is no file/);
+  });
+
+  test.each(pagesWithKeys)(
+    'the keys of %s are those of the schema (else: npm run docs:keys)',
+    async (page) => {
+      expect(await written(page)).toBe(readFileSync(page, 'utf8'));
+    },
+  );
+
+  test('every engine and benchmark has its keys on its page', () => {
+    const names = [...registry.engines, ...registry.benchmarks].map(({ name }) => name);
+    const missing = names.filter(
+      (name) => !pagesWithKeys.some((page) => readFileSync(page, 'utf8').includes(`<!-- keys: ${name} -->`)),
+    );
+    expect(missing).toEqual([]);
   });
 
   /** As renderers of Markdown name them. */

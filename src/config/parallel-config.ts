@@ -1,6 +1,6 @@
 import { ConfigValidationError } from '../base/errors.ts';
 import { parseNodeString, readHostfile, type HostGroup } from './host-lists.ts';
-import type { GroupDefaults, ParallelTable } from './schema.ts';
+import type { GroupDefaults, ParallelTable } from './schema-tables.ts';
 
 function check(ok: boolean, field: string, value: unknown, constraint: string): void {
   if (!ok) throw new ConfigValidationError(field, value, constraint);

@@ -79,6 +79,10 @@ export const oneOf = <const T extends readonly [string, ...string[]]>(...values:
     error: `one of ${values.map((value) => `"${value}"`).join(', ')}`,
   });
 
+/** A table with these keys and no others. */
+export const table = <T extends z.ZodRawShape>(shape: T): z.ZodObject<T, z.core.$strict> =>
+  z.strictObject(shape, { error: ({ code }) => (code === 'invalid_type' ? 'a table' : undefined) });
+
 export const list = <T>(item: z.ZodType<T>, noun: string): z.ZodType<T[]> =>
   z.array(item, { error: `a list of ${noun}` });
 

@@ -17,7 +17,8 @@ import {
   type TwoStage,
 } from './search-settings.ts';
 import { searchedSpace, spaceOf } from './space-settings.ts';
-import { ignoredKeys, type RuntimeTable, type TopLevel } from './schema.ts';
+import { ignoredKeys, type TopLevel } from './schema.ts';
+import { type RuntimeTable } from './schema-tables.ts';
 import type { ConfigDocument } from './sources.ts';
 import { isTable, type Table } from './toml.ts';
 import { fitnessOf, judgedStatistics, plannedRequests, refuseGoodputOfNothing } from './judging.ts';

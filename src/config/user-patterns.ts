@@ -1,5 +1,5 @@
 import type { Pattern } from '../core/resilience/start-failure.ts';
-import type { HealthCheckTable } from './schema.ts';
+import type { HealthCheckTable } from './schema-tables.ts';
 
 /** What the user knows of the logs of their service and of their load tool; looked at before what we know. */
 export interface UserPatterns {

@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { fieldsSchema } from '../config/schema.ts';
-import { text } from '../config/schema-types.ts';
+import { fieldsSchema } from '../config/schema-tables.ts';
+import { table, text } from '../config/schema-types.ts';
 
 /**
  * Tables of engines and benchmarks that configuration files of the original contain. They are checked, so that a
@@ -9,18 +9,16 @@ import { text } from '../config/schema-types.ts';
 const paths = { output: text().optional(), process_name: text().optional(), work_path: text().optional() };
 
 export const otherTables = {
-  kubectl: z
-    .strictObject({
-      ...paths,
-      kubectl_default_path: text().optional(),
-      command: z.record(z.string(), z.unknown(), { error: 'a table' }).optional(),
-      kubectl_single_path: text().optional(),
-      config_single_path: text().optional(),
-      config_single_bak_path: text().optional(),
-      config_single_pd_path: text().optional(),
-      config_single_pd_bak_path: text().optional(),
-      delete_path: text().optional(),
-      target_field: fieldsSchema().optional(),
-    })
-    .optional(),
+  kubectl: table({
+    ...paths,
+    kubectl_default_path: text().optional(),
+    command: z.record(z.string(), z.unknown(), { error: 'a table' }).optional(),
+    kubectl_single_path: text().optional(),
+    config_single_path: text().optional(),
+    config_single_bak_path: text().optional(),
+    config_single_pd_path: text().optional(),
+    config_single_pd_bak_path: text().optional(),
+    delete_path: text().optional(),
+    target_field: fieldsSchema().optional(),
+  }).optional(),
 };

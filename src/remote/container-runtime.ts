@@ -1,4 +1,4 @@
-import type { RuntimeTable } from '../config/schema.ts';
+import type { RuntimeTable } from '../config/schema-tables.ts';
 import type { Command, Owner, Runtime } from '../parallel/ports.ts';
 import { hostRuntime } from './host-runtime.ts';
 import { quote } from './quote.ts';

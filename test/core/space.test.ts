@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { fieldSchema } from '../../src/config/schema.ts';
+import { fieldSchema } from '../../src/config/schema-tables.ts';
 import { createConstraint } from '../../src/core/space/constraints.ts';
 import { parseExpression } from '../../src/core/space/expression.ts';
 import type { Field } from '../../src/core/space/field.ts';

@@ -9,7 +9,7 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { never } from '../../src/base/cancellation.ts';
 import { groupId, ms, trialId } from '../../src/base/units.ts';
 import { NodeConfig, ServiceGroupConfig } from '../../src/config/parallel-config.ts';
-import { runtimeSchema } from '../../src/config/schema.ts';
+import { runtimeSchema } from '../../src/config/schema-tables.ts';
 import { createSearchSpace } from '../../src/core/space/space.ts';
 import { engines } from '../../src/engines/index.ts';
 import type { Command, LaunchPlan } from '../../src/parallel/ports.ts';

@@ -502,6 +502,6 @@ function scalar(value: unknown): Case {
 }
 
 async function refusedBySchema(input: Case): Promise<void> {
-  const { fieldSchema } = await import('../../src/config/schema.ts');
+  const { fieldSchema } = await import('../../src/config/schema-tables.ts');
   if (fieldSchema.safeParse(input).success) throw new Error('the schema accepts it');
 }

@@ -1,42 +1,47 @@
-import { z } from 'zod';
-import { fieldsSchema } from '../../config/schema.ts';
-import { integer, list, oneOf, text } from '../../config/schema-types.ts';
+import type { z } from 'zod';
+import { fieldsSchema } from '../../config/schema-tables.ts';
+import { integer, list, oneOf, table, text } from '../../config/schema-types.ts';
 import type { Benchmark, BenchmarkTarget } from '../../parallel/ports.ts';
 import { appliedLoad, noRaw, runTool, sampled, type AppliedLoad } from '../tool.ts';
 import { isResult, parseAisBench } from './parse.ts';
 
 const choice = (metric: string) =>
-  z.strictObject({ metric: text().default(metric), algorithm: text().default('average') }).prefault({});
+  table({
+    metric: text().default(metric).describe('name in its tables'),
+    algorithm: text().default('average').describe('statistic that is scored'),
+  }).prefault({});
 
 /** The `[ais_bench]` table: the original's keys, and where it runs. */
-export const aisBenchConfig = z.strictObject({
-  process_name: text().optional(),
-  output_path: text().optional(),
-  work_path: text().optional(),
-  executable: list(text(), 'the words of a command').default(['ais_bench']),
-  run_on: oneOf('master', 'controller').default('master'),
-  /** The Python file of the model's configuration; found by its name where it is not given. */
-  model_config: text().default(''),
-  command: z
-    .strictObject({
-      models: text().default('vllm_api_stream_chat'),
-      datasets: text().default('synthetic_gen'),
-      mode: text().default('perf'),
-      num_prompts: integer({ above: 0, atMost: 1_000_000 }).default(3000),
-      work_dir: text().default(''),
-    })
-    .prefault({}),
-  performance_config: z
-    .strictObject({ time_to_first_token: choice('TTFT'), time_per_output_token: choice('TPOT') })
-    .prefault({}),
-  best_concurrency_coefficient: integer().default(3),
-  best_concurrency_threshold: integer().default(200),
-  model: text().optional(),
-  path: text().optional(),
-  host_ip: text().optional(),
-  host_port: integer().optional(),
-  max_out_len: integer().optional(),
-  target_field: fieldsSchema().default([]),
+export const aisBenchConfig = table({
+  process_name: text().optional().describe('accepted from files of the original, without effect'),
+  output_path: text().optional().describe('accepted from files of the original, without effect'),
+  work_path: text().optional().describe('accepted from files of the original, without effect'),
+  executable: list(text(), 'the words of a command').default(['ais_bench']).describe('words of the command'),
+  run_on: oneOf('master', 'controller').default('master').describe('where it runs'),
+  model_config: text()
+    .default('')
+    .describe('the Python file of the configuration of its model; found by its name where it is not given'),
+  command: table({
+    models: text().default('vllm_api_stream_chat').describe('name of a model configuration of AISBench'),
+    datasets: text().default('synthetic_gen').describe('name of a dataset configuration'),
+    mode: text().default('perf').describe('of AISBench'),
+    num_prompts: integer({ above: 0, atMost: 1_000_000 }).default(3000).describe('requests of a measurement'),
+    work_dir: text().default('').describe('where it writes its results'),
+  }).prefault({}),
+  performance_config: table({
+    time_to_first_token: choice('TTFT').describe('statistic of TTFT that is scored'),
+    time_per_output_token: choice('TPOT').describe('statistic of TPOT that is scored'),
+  }).prefault({}),
+  best_concurrency_coefficient: integer()
+    .default(3)
+    .describe('factor on the concurrency that was reached: the one that is suggested for the next stage'),
+  best_concurrency_threshold: integer().default(200).describe('the least that is suggested'),
+  model: text().optional().describe('accepted from files of the original, without effect'),
+  path: text().optional().describe('accepted from files of the original, without effect'),
+  host_ip: text().optional().describe('accepted from files of the original, without effect'),
+  host_port: integer().optional().describe('accepted from files of the original, without effect'),
+  max_out_len: integer().optional().describe('accepted from files of the original, without effect'),
+  target_field: fieldsSchema().default([]).describe('[fields](../configuration.md#fields) of your own'),
 });
 export type AisBenchConfig = z.infer<typeof aisBenchConfig>;
 

@@ -1,8 +1,8 @@
 import { split } from 'shlex';
 import { z } from 'zod';
 import { ConfigurationError } from '../../base/errors.ts';
-import { fieldsSchema } from '../../config/schema.ts';
-import { environment, integer, list, oneOf, text } from '../../config/schema-types.ts';
+import { fieldsSchema } from '../../config/schema-tables.ts';
+import { environment, integer, list, oneOf, table, text } from '../../config/schema-types.ts';
 import { parseExpression } from '../../core/space/expression.ts';
 import type { Benchmark, BenchmarkTarget } from '../../parallel/ports.ts';
 import { appliedLoad, noRaw, runTool, sampled, type AppliedLoad } from '../tool.ts';
@@ -10,34 +10,44 @@ import { factors, parseCommand, percentileName, type Unit } from './parse.ts';
 
 const unitNames = Object.keys(factors) as [Unit, ...Unit[]];
 
-const metric = z.strictObject({
-  /** A formula over the document, such as `metrics.requests.successful / metrics.requests.total`. */
+/** A formula over the document, such as `metrics.requests.successful / metrics.requests.total`. */
+const metric = table({
   value: text(),
   unit: oneOf(...unitNames),
 });
 
 /** The `[command]` table: any command that prints or writes JSON, and where its numbers are. */
-export const commandConfig = z.strictObject({
-  command: text().default(''),
-  run_on: oneOf('master', 'controller').default('controller'),
-  num_prompts: integer({ above: 0 }).default(200),
-  /** A file of its directory; without one, what it prints. */
-  result: text().default(''),
-  env: environment().default({}),
-  metrics: z
-    .strictObject({
-      generate_speed: metric.optional(),
-      time_to_first_token: metric.optional(),
-      time_per_output_token: metric.optional(),
-      success_rate: metric.optional(),
-      throughput: metric.optional(),
-    })
-    .prefault({}),
-  /** Formulas of further statistics, in ms: `p99_ttft_ms = "…"`. */
-  percentiles: z.record(z.string(), text(), { error: 'a table of formulas' }).default({}),
-  target_field: fieldsSchema().default([]),
-  /** Words that stand before the command, such as a launcher. */
-  before: list(text(), 'words').default([]),
+export const commandConfig = table({
+  command: text().default('').describe('the command line, with placeholders'),
+  run_on: oneOf('master', 'controller').default('controller').describe('where it runs'),
+  num_prompts: integer({ above: 0 }).default(200).describe('requests of a measurement'),
+  result: text().default('').describe('file of its directory with the document; without one, what it prints'),
+  env: environment().default({}).describe('environment variables of the command'),
+  metrics: table({
+    generate_speed: metric
+      .optional()
+      .describe('output tokens a second: `value`, a formula over the document, and its `unit`'),
+    time_to_first_token: metric
+      .optional()
+      .describe('TTFT: `value`, a formula over the document, and its `unit`'),
+    time_per_output_token: metric
+      .optional()
+      .describe('TPOT: `value`, a formula over the document, and its `unit`'),
+    success_rate: metric
+      .optional()
+      .describe('share of requests that succeeded: `value`, a formula over the document, and its `unit`'),
+    throughput: metric
+      .optional()
+      .describe('requests a second: `value`, a formula over the document, and its `unit`'),
+  }).prefault({}),
+  percentiles: z
+    .record(z.string(), text(), { error: 'a table of formulas' })
+    .default({})
+    .describe('formulas of further statistics, in ms: `p99_ttft_ms = "…"`'),
+  target_field: fieldsSchema().default([]).describe('[fields](../configuration.md#fields) of your own'),
+  before: list(text(), 'words')
+    .default([])
+    .describe('words that stand before the command, such as a launcher'),
 });
 export type CommandConfig = z.infer<typeof commandConfig>;
 

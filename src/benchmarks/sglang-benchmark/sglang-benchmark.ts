@@ -1,30 +1,30 @@
 import { split } from 'shlex';
-import { z } from 'zod';
-import { fieldsSchema } from '../../config/schema.ts';
-import { integer, list, oneOf, text } from '../../config/schema-types.ts';
+import type { z } from 'zod';
+import { fieldsSchema } from '../../config/schema-tables.ts';
+import { integer, list, oneOf, table, text } from '../../config/schema-types.ts';
 import type { Benchmark, BenchmarkTarget } from '../../parallel/ports.ts';
 import { statistic } from '../statistics.ts';
 import { appliedLoad, noRaw, runTool, sampled, type AppliedLoad } from '../tool.ts';
 import { parseSglangBench } from './parse.ts';
 
-export const sglangBenchmarkConfig = z.strictObject({
-  executable: list(text(), 'the words of a command').default(['python3', '-m', 'sglang.bench_serving']),
-  run_on: oneOf('master', 'controller').default('master'),
-  time_to_first_token: statistic(),
-  time_per_output_token: statistic(),
-  command: z
-    .strictObject({
-      backend: text().default('sglang-oai'),
-      model: text().default(''),
-      dataset_name: text().default('random'),
-      dataset_path: text().default(''),
-      num_prompts: integer({ above: 0 }).default(200),
-      input_len: integer({ atLeast: 1 }).default(256),
-      output_len: integer({ atLeast: 1 }).default(128),
-      others: text().default(''),
-    })
-    .prefault({}),
-  target_field: fieldsSchema().default([]),
+export const sglangBenchmarkConfig = table({
+  executable: list(text(), 'the words of a command')
+    .default(['python3', '-m', 'sglang.bench_serving'])
+    .describe('words of the command'),
+  run_on: oneOf('master', 'controller').default('master').describe('where it runs'),
+  time_to_first_token: statistic().describe('statistic of TTFT that is scored'),
+  time_per_output_token: statistic().describe('statistic of TPOT that is scored'),
+  command: table({
+    backend: text().default('sglang-oai').describe('interface that is spoken to the service'),
+    model: text().default('').describe('`--model` of the tool; the served name without it'),
+    dataset_name: text().default('random').describe('kind of the requests'),
+    dataset_path: text().default('').describe('file of the requests'),
+    num_prompts: integer({ above: 0 }).default(200).describe('requests of a measurement'),
+    input_len: integer({ atLeast: 1 }).default(256).describe('tokens of a prompt, of `random`'),
+    output_len: integer({ atLeast: 1 }).default(128).describe('tokens of an answer, of `random`'),
+    others: text().default('').describe('further words of the command line, as in a shell'),
+  }).prefault({}),
+  target_field: fieldsSchema().default([]).describe('[fields](../configuration.md#fields) of your own'),
 });
 export type SglangBenchmarkConfig = z.infer<typeof sglangBenchmarkConfig>;
 

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { fromSeconds } from '../../base/units.ts';
-import { fieldsSchema } from '../../config/schema.ts';
-import { list, text } from '../../config/schema-types.ts';
+import { fieldsSchema } from '../../config/schema-tables.ts';
+import { list, table, text } from '../../config/schema-types.ts';
 import { formatUrl } from '../../config/url-template.ts';
 import { presetNames, presets, type PresetName } from '../../core/serving/presets.ts';
 import type { Field } from '../../core/space/field.ts';
@@ -11,11 +11,15 @@ import type { Engine, LaunchPlan, PlannedProcess, TopologyNode } from '../../par
 import { field } from '../fields.ts';
 import { vllmEngine } from '../vllm/vllm.ts';
 
-const emulatorConfig = z.strictObject({
-  preset: z.enum(presetNames, { error: `one of ${presetNames.join(', ')}` }).default('demo'),
-  /** Where nodes have the emulator elsewhere than this machine. */
-  command: list(text(), 'the words of a command').optional(),
-  target_field: fieldsSchema().default([]),
+const emulatorConfig = table({
+  preset: z
+    .enum(presetNames, { error: `one of ${presetNames.join(', ')}` })
+    .default('demo')
+    .describe('which of the models of an engine'),
+  command: list(text(), 'the words of a command')
+    .optional()
+    .describe('where nodes have the emulator elsewhere than this machine'),
+  target_field: fieldsSchema().default([]).describe('[fields](configuration.md#fields) of your own'),
 });
 type EmulatorConfig = z.infer<typeof emulatorConfig>;
 

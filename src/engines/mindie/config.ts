@@ -1,20 +1,29 @@
 import { z } from 'zod';
-import { fieldsSchema } from '../../config/schema.ts';
-import { boolean, oneOf, text } from '../../config/schema-types.ts';
+import { fieldsSchema } from '../../config/schema-tables.ts';
+import { boolean, oneOf, table, text } from '../../config/schema-types.ts';
 
 /** The `[mindie]` table: the original's keys, and what its versions need to be told. */
-export const mindieConfig = z.strictObject({
-  output: text().optional(),
-  process_name: text().optional(),
-  work_path: text().optional(),
-  config_path: text().optional(),
-  config_bak_path: text().optional(),
-  /** How the daemon gets its configuration: found out on the node unless it is said. */
-  config_via: oneOf('auto', 'env', 'edit').default('auto'),
-  /** Serve by HTTPS as the configuration says; else it is switched off, because nobody gave us a certificate. */
-  https: boolean().default(false),
-  fields: oneOf('standard', 'default').default('default'),
-  command: z.record(z.string(), z.unknown(), { error: 'a table' }).optional(),
-  target_field: fieldsSchema().default([]),
+export const mindieConfig = table({
+  output: text().optional().describe('accepted from files of the original, without effect'),
+  process_name: text().optional().describe('accepted from files of the original, without effect'),
+  work_path: text().optional().describe('accepted from files of the original, without effect'),
+  config_path: text().optional().describe('of the file of the daemon that is tuned'),
+  config_bak_path: text().optional().describe('accepted from files of the original, without effect'),
+  config_via: oneOf('auto', 'env', 'edit')
+    .default('auto')
+    .describe('how the daemon gets its configuration: found out on the node unless it is said'),
+  https: boolean()
+    .default(false)
+    .describe(
+      'serve by HTTPS as its configuration says; else it is switched off, because nobody gave us a certificate',
+    ),
+  fields: oneOf('standard', 'default')
+    .default('default')
+    .describe('which of its own fields are searched; without it, those of `target_field`'),
+  command: z
+    .record(z.string(), z.unknown(), { error: 'a table' })
+    .optional()
+    .describe('accepted from files of the original, without effect'),
+  target_field: fieldsSchema().default([]).describe('[fields](../configuration.md#fields) of your own'),
 });
 export type MindieConfig = z.infer<typeof mindieConfig>;

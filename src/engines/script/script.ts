@@ -1,8 +1,8 @@
-import { z } from 'zod';
+import type { z } from 'zod';
 import { ConfigurationError } from '../../base/errors.ts';
 import { fromSeconds } from '../../base/units.ts';
-import { fieldsSchema } from '../../config/schema.ts';
-import { text } from '../../config/schema-types.ts';
+import { fieldsSchema } from '../../config/schema-tables.ts';
+import { table, text } from '../../config/schema-types.ts';
 import { formatUrl } from '../../config/url-template.ts';
 import { placeParams } from '../../core/space/config-document.ts';
 import type { Field, ServingParams } from '../../core/space/field.ts';
@@ -19,10 +19,14 @@ import { words } from '../arguments.ts';
 import { allPatterns } from '../all-patterns.ts';
 import { deviceVariables } from '../shape.ts';
 
-const scriptConfig = z.strictObject({
-  model: text().optional(),
-  base_url: text().optional(),
-  target_field: fieldsSchema().default([]),
+const scriptConfig = table({
+  model: text()
+    .optional()
+    .meta({ description: 'name that requests use', usual: 'the first id of `/v1/models`' }),
+  base_url: text()
+    .optional()
+    .meta({ description: 'where requests go', usual: 'origin of `health_check_url`' }),
+  target_field: fieldsSchema().default([]).describe('[fields](../configuration.md#fields) of your own'),
 });
 type ScriptConfig = z.infer<typeof scriptConfig>;
 
