@@ -18,6 +18,7 @@ import { engineNamed } from '../src/engines/index.ts';
 import { ownBenchmark, ownEngine } from '../src/own.ts';
 import { topologyOf } from '../src/parallel/topology.ts';
 import { pages as pagesWithKeys, written } from '../tools/docs-keys.ts';
+import { madeUpJournal } from './support/journal.ts';
 import { startCluster, type EmulatedCluster } from '../src/emulator/cluster.ts';
 
 const root = resolve(import.meta.dirname, '..');
@@ -192,6 +193,20 @@ describe('the documentation', () => {
       (name) => !pagesWithKeys.some((page) => readFileSync(page, 'utf8').includes(`<!-- keys: ${name} -->`)),
     );
     expect(missing).toEqual([]);
+  });
+
+  test('what stands in a journal is explained', () => {
+    const page = read('docs/journal.md');
+    const keys = new Set<string>();
+    for (const entry of madeUpJournal({ trials: 40 })) {
+      keys.add(entry.type);
+      for (const key of Object.keys(entry)) keys.add(key);
+      if (entry.type !== 'told') continue;
+      for (const part of [entry.record, entry.record.verdict])
+        Object.keys(part).forEach((key) => keys.add(key));
+    }
+    expect(keys.size).toBeGreaterThan(30);
+    expect([...keys].filter((key) => !page.includes(`\`${key}\``))).toEqual([]);
   });
 
   /** As renderers of Markdown name them. */

@@ -1,5 +1,5 @@
 import pLimit from 'p-limit';
-import { need } from '../base/assert.ts';
+import { split } from 'shlex';
 import { asOptimizerError } from '../base/errors.ts';
 import { controllerLives } from '../base/process-start.ts';
 import { ms, trialId } from '../base/units.ts';
@@ -38,6 +38,19 @@ function programsOn(plan: LaunchPlan, rank: number, executable: readonly string[
   );
 }
 
+/** The program that makes the load, where it is started there. */
+function loadProgram({ benchmarkConfig }: Settings, where: 'master' | 'controller'): string | undefined {
+  const { run_on, executable, command } = benchmarkConfig as {
+    readonly run_on?: string;
+    readonly executable?: readonly string[];
+    readonly command?: unknown;
+  };
+  if (run_on !== where) return undefined;
+  // A script of its own in place of the tool.
+  if ((command as { readonly serving?: string } | undefined)?.serving) return 'python3';
+  return executable?.[0] ?? (typeof command === 'string' ? split(command)[0] : undefined);
+}
+
 interface Looked {
   readonly report?: NodeReport;
   readonly failure?: Finding;
@@ -66,7 +79,10 @@ async function look(
     ),
     // Inside a container's image nothing can be looked for from here.
     executable: isOnHost ? executable : undefined,
-    programs: isOnHost ? programsOn(plan, rank, executable) : [],
+    programs: [
+      ...(isOnHost ? programsOn(plan, rank, executable) : []),
+      ...(rank === 0 ? [loadProgram(settings, 'master') ?? []].flat() : []),
+    ],
     model: /^[/~.]/.test(model) ? model : undefined,
     env: { ...group.env, ...node.env },
   };
@@ -139,7 +155,7 @@ function text(hosts: readonly string[], findings: readonly Finding[]): string {
   );
 }
 
-/** Programs on this machine that the benchmark is. @returns what is missing */
+/** What of the benchmark cannot work on this machine. */
 async function benchmarkFault({ settings, world }: { settings: Settings; world: World }): Promise<Finding[]> {
   const benchmark = await world.createBenchmark();
   const on = (what: string, remedy: string): Finding[] => [
@@ -151,25 +167,21 @@ async function benchmarkFault({ settings, world }: { settings: Settings; world: 
     const { message, remedy } = asOptimizerError(error);
     return on(message, remedy);
   }
-  const { executable } = settings.benchmarkConfig as { readonly executable?: readonly string[] };
-  if (executable === undefined) return [];
+  const program = loadProgram(settings, 'controller');
+  if (program === undefined) return [];
   await using here = await world.controller();
-  const program = need(executable[0], 'word');
-  const found = await here
-    .run(
-      { argv: ['sh', '-c', 'command -v "$1"', 'sh', program], label: `looking for ${program}` },
-      { signal: AbortSignal.timeout(timeout), timeout },
-    )
-    .then(
-      () => true,
-      () => false,
-    );
-  return found
-    ? []
-    : on(
-        `the benchmark's program ${program} is not found`,
-        `Install it here, or give its path in [${settings.benchmark}] executable.`,
-      );
+  const argv = ['sh', '-c', 'command -v "$1"', 'sh', program] as const;
+  const bounded = { signal: AbortSignal.timeout(timeout), timeout };
+  const isThere = await here.run({ argv, label: `looking for ${program}` }, bounded).then(
+    () => true,
+    () => false,
+  );
+  if (isThere) return [];
+  const where = `[${settings.benchmark}]`;
+  return on(
+    `the benchmark's program ${program} is not found`,
+    `Install it here, give its path in ${where}, or let it run on the master with run_on.`,
+  );
 }
 
 /** Looks at every node before a run, and starts nothing. @returns 3 where a run would fail */

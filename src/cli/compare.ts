@@ -1,9 +1,18 @@
+import { ConfigurationError } from '../base/errors.ts';
 import { isTable } from '../config/toml.ts';
 import { readSavedRun } from '../runs/catalog.ts';
-import { differenceOf, type Difference, type Pair, type RunFacts } from '../report/difference.ts';
+import {
+  differenceOf,
+  type Changed,
+  type Difference,
+  type Pair,
+  type RunFacts,
+} from '../report/difference.ts';
 import { outputOf, studyNamed, type SavedStudy } from '../saved-run.ts';
 import { exitCodes } from './outcome.ts';
 import { printJson, reading, type RunsOptions } from './runs.ts';
+import { loadSavedSettings } from './saved.ts';
+import { fieldText } from './space-text.ts';
 import { columns, oneLine } from './table.ts';
 
 /** Every value by its dotted key; tables of fields by the name of the field. */
@@ -22,7 +31,24 @@ function flattened(value: unknown, key = ''): Record<string, string> {
   return value === undefined ? {} : { [key]: JSON.stringify(value) };
 }
 
-function factsOf(study: SavedStudy): RunFacts {
+/** What was searched, as far as its engine can still be asked (a module of the user may have gone). */
+async function spaceOf(study: SavedStudy): Promise<RunFacts['space']> {
+  try {
+    const { settings } = await loadSavedSettings(outputOf(study), study.runId);
+    const found = new Map((study.start.fields ?? []).map((field) => [field.name, field]));
+    const fields = settings.space.fields.map((field) => found.get(field.name) ?? field);
+    const rules = (settings.rules.constraints ?? []).map(({ expr }) => [`rule ${expr}`, 'kept']);
+    return Object.fromEntries([...fields.map((field) => [field.name, fieldText(field)]), ...rules]) as Record<
+      string,
+      string
+    >;
+  } catch (error) {
+    if (error instanceof ConfigurationError) return undefined;
+    throw error;
+  }
+}
+
+async function factsOf(study: SavedStudy): Promise<RunFacts> {
   const { input } = readSavedRun(outputOf(study), study.runId);
   const flags = { ...input.flags, output: undefined };
   const settings = {
@@ -30,7 +56,8 @@ function factsOf(study: SavedStudy): RunFacts {
     ...flattened(flags, 'flag'),
     ...flattened(study.start.slos, 'slos'),
   };
-  return { told: study.told, slos: study.start.slos, settings, setup: study.start.setup };
+  const { slos, setup } = study.start;
+  return { told: study.told, slos, settings, setup, space: await spaceOf(study) };
 }
 
 const percent = (share: number | null): string => (share === null ? '–' : `${(100 * share).toFixed(1)} %`);
@@ -47,11 +74,18 @@ function rowOf({ trials, speeds, counts, slower }: Pair): string[] {
   ];
 }
 
+function changesText(what: string, changes: readonly Changed[] | null): string {
+  if (changes === null) return `${what}: not known any more of one of them\n`;
+  if (changes.length === 0) return `${what}: the same\n`;
+  const value = (one: string | undefined): string => oneLine(one ?? '–').slice(0, 60);
+  const rows = changes.map(({ key, values }) => [`  ${key}`, value(values[0]), value(values[1])]);
+  return `${what}:\n${columns(rows)}`;
+}
+
 function text(
-  { settings, same_setup, best, common, verdict, why }: Difference,
+  { settings, space, same_setup, best, common, verdict, why }: Difference,
   [a, b]: readonly SavedStudy[],
 ): string {
-  const value = (one: string | undefined): string => oneLine(one ?? '–').slice(0, 60);
   const params = Object.entries(best?.params ?? {}).flatMap(([name, first]) => {
     const second = best?.params_of_second[name];
     return first === second ? [] : [[`  ${name}`, String(first), String(second)]];
@@ -60,9 +94,8 @@ function text(
   const rows = [...(best === null ? [] : [best]), ...common].map(rowOf);
   return [
     `first:  ${a?.runId ?? ''}\nsecond: ${b?.runId ?? ''}\n`,
-    settings.length === 0
-      ? 'settings: the same\n'
-      : `settings:\n${columns(settings.map(({ key, values }) => [`  ${key}`, value(values[0]), value(values[1])]))}`,
+    changesText('settings', settings),
+    changesText('search space', space),
     same_setup ? '' : 'Their setups differ (engine, model, hardware or workload): a ratio says less.\n',
     best === null ? '' : `recommended:\n${columns([head, ...rows.slice(0, 1).map(indented)], [2, 3, 4, 5])}`,
     params.length === 0 ? '' : columns(params),
@@ -80,7 +113,7 @@ export async function diff(first: string, second: string, options: RunsOptions):
   return reading(options, async () => {
     const output = options.output ?? 'result';
     const studies = [await studyNamed(output, first), await studyNamed(output, second)] as const;
-    const difference = differenceOf(factsOf(studies[0]), factsOf(studies[1]));
+    const difference = differenceOf(await factsOf(studies[0]), await factsOf(studies[1]));
     if (options.json === true) printJson({ runs: studies.map(({ runId }) => runId), ...difference });
     else process.stdout.write(text(difference, studies));
     return difference.verdict === 'worse' ? exitCodes.infeasible : exitCodes.feasible;

@@ -10,6 +10,7 @@ import { quote } from '../remote/quote.ts';
 import { topologyOf } from '../parallel/topology.ts';
 import { redactSecrets } from '../base/redact.ts';
 import type { Loaded } from './load.ts';
+import { fieldText } from './space-text.ts';
 
 function commandsOf(processes: readonly PlannedProcess[]) {
   return processes.map(({ rank, role, command }) => ({
@@ -119,15 +120,7 @@ function text(dry: Description): string {
     ({ group_id, nodes }) =>
       `  group ${group_id}: ${nodes.map(({ rank, host, device_ids }) => `${rank === 0 ? 'master ' : ''}${host} (devices ${device_ids.join(',')})`).join(', ')}`,
   );
-  const fields = dry.space.fields.map((field) => {
-    const fixed = field.constant !== null || field.min === field.max;
-    const range = fixed
-      ? 'constant'
-      : field.dtype === 'enum'
-        ? JSON.stringify(field.dtype_param)
-        : `${field.min} … ${field.max}`;
-    return `  ${field.name} (${field.dtype}): ${range}, now ${String(field.value)}`;
-  });
+  const fields = dry.space.fields.map((field) => `  ${field.name} (${field.dtype}): ${fieldText(field)}`);
   const files = dry.plan.files.map(
     ({ rank, path, content }) => `  node ${rank}: ${path}\n${content.trim().replace(/^/gm, '    ')}`,
   );

@@ -59,7 +59,7 @@ const all: readonly Chart[] = [
     id: 'load',
     title: 'Load search of the best service',
     says: 'The chosen load is marked.',
-    isThere: ({ curves }) => curves.some(({ of }) => of === 'best'),
+    isThere: ({ curves }) => curves.some(({ of, points }) => of === 'best' && points.length > 1),
   },
   {
     id: 'finalists',

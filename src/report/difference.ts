@@ -11,6 +11,8 @@ export interface RunFacts {
   readonly slos: FitnessSettings;
   /** Settings by dotted key. */
   readonly settings: Readonly<Record<string, string>>;
+  /** What was searched: fields by name, and rules; undefined where it cannot be told any more. */
+  readonly space: Readonly<Record<string, string>> | undefined;
   readonly setup: string | undefined;
 }
 
@@ -24,9 +26,16 @@ export interface Pair {
   readonly slower: number | null;
 }
 
+export interface Changed {
+  readonly key: string;
+  readonly values: readonly [string?, string?];
+}
+
 export interface Difference {
   /** Settings that are not the same: undefined where one of them has none. */
-  readonly settings: readonly { readonly key: string; readonly values: readonly [string?, string?] }[];
+  readonly settings: readonly Changed[];
+  /** Of the search spaces; null where one of them is not known. */
+  readonly space: readonly Changed[] | null;
   readonly same_setup: boolean;
   /** The recommended configurations; null where one run has none. */
   readonly best: (Pair & { readonly params_of_second: Readonly<Record<string, unknown>> }) | null;
@@ -51,7 +60,7 @@ function speedsOf({ confirmations, measurements }: Candidate): number[] {
 const mean = (values: readonly number[]): number =>
   values.reduce((sum, value) => sum + value, 0) / values.length;
 
-function settingsDiff(a: RunFacts['settings'], b: RunFacts['settings']): Difference['settings'] {
+function changed(a: RunFacts['settings'], b: RunFacts['settings']): Changed[] {
   const keys = [...new Set([...Object.keys(a), ...Object.keys(b)])].sort();
   return keys.flatMap((key) =>
     a[key] === b[key] ? [] : [{ key, values: [a[key], b[key]] as [string?, string?] }],
@@ -109,7 +118,8 @@ export function differenceOf(a: RunFacts, b: RunFacts): Difference {
   const pair = bestA && bestB && pairOf(bestA, bestB);
   const best = pair === undefined ? null : { ...pair, params_of_second: bestB?.record.params ?? {} };
   return {
-    settings: settingsDiff(a.settings, b.settings),
+    settings: changed(a.settings, b.settings),
+    space: a.space && b.space ? changed(a.space, b.space) : null,
     same_setup: a.setup !== undefined && a.setup === b.setup,
     best,
     common,

@@ -140,7 +140,7 @@ const loadText = (load: LoadPoint['load']): string =>
 function curveOf(of: Curve['of'], { baseline, best }: Summary): Curve[] {
   const trial = of === 'best' ? best : baseline;
   const curve = trial?.curve ?? [];
-  if (trial === null || curve.length < 2) return [];
+  if (trial === null || curve.length === 0) return [];
   const size = ({ load }: LoadPoint): number =>
     Object.values(load).reduce<number>((sum, value) => sum + (typeof value === 'number' ? value : 0), 0);
   const isChosen = ({ load }: LoadPoint): boolean =>

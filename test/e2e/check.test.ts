@@ -106,6 +106,25 @@ env = { ${variables.join(', ')} }
     expect(code).toBe(0);
   });
 
+  test('a load tool is looked for where it runs', async () => {
+    for (const [where, host] of [
+      ['master', cluster.hosts[0]!.address],
+      ['controller', 'this machine'],
+    ] as const) {
+      await using project = new Project(cluster);
+      configure(project, {});
+      const config = join(project.directory, 'check.toml');
+      const tool = `benchmark = "command"\n[command]\nrun_on = "${where}"\ncommand = "no-such-tool --url {base_url}"\n`;
+      const metrics = `[command.metrics]\ngenerate_speed = { value = "speed", unit = "tok/s" }\nsuccess_rate = { value = "share", unit = "share" }\n`;
+      const engine = readFileSync(config, 'utf8').replace('engine = "vllm"\n', '');
+      writeFileSync(config, `engine = "vllm"\n${tool}${metrics}${engine}`);
+      const { code, stdout } = await project.run(['check', '-c', 'check.toml']);
+      expect(stdout).toMatch(/no-such-tool is not found/);
+      expect(stdout).toContain(`on ${host}: `);
+      expect(code).toBe(3);
+    }
+  });
+
   const knownHosts = (project: Project): string => join(project.directory, 'known_hosts');
   const lines = (project: Project): string[] => readFileSync(knownHosts(project), 'utf8').trim().split('\n');
 

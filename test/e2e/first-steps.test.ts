@@ -93,13 +93,23 @@ test('--on-finish is run at the end with what came of it, and changes no exit co
 
 describe.skipIf(!realSshd.available)('runs', () => {
   const output = place();
+  const batch = {
+    ...{ name: 'MAX_NUM_SEQS', config_position: 'env', dtype: 'int', min: 8, value: 64, scale: 'log' },
+  };
   const make = (runId: string, made: Partial<MadeUp>): void => {
     const directory = join(output, 'runs', runId);
     spawnSync('mkdir', ['-p', directory]);
     const entries = madeUpJournal({ trials: 30, runId, ...made });
     writeFileSync(join(directory, 'journal.jsonl'), journalText(entries));
     const input = {
-      document: { values: { vllm: { target_field: [] }, iters: made.seed ?? 1 }, origin: {}, files: [] },
+      document: {
+        values: {
+          vllm: { target_field: [{ ...batch, max: made.seed === 2 ? 128 : 256 }] },
+          iters: made.seed ?? 1,
+        },
+        origin: {},
+        files: [],
+      },
       flags: {},
     };
     writeFileSync(
@@ -134,6 +144,9 @@ describe.skipIf(!realSshd.available)('runs', () => {
   test('diff: exit 1 and a reason where the second is worse, 0 the other way round', () => {
     const worse = runs('diff', '20260101000000-aaaaaa', '20260102000000-bbbbbb');
     expect(worse.stdout).toMatch(/iters +1 +2/);
+    expect(worse.stdout).toMatch(
+      /^search space:\n {2}MAX_NUM_SEQS +8 … 256, log, now 64 +8 … 128, log, now 64\n/m,
+    );
     expect(worse.stdout).toMatch(/^worse: the second is \d\d\.\d % slower/m);
     expect(worse.status).toBe(1);
     expect(runs('diff', '20260102000000-bbbbbb', '20260101000000-aaaaaa').status).toBe(0);

@@ -213,7 +213,8 @@ describe('the difference of two runs', () => {
   const facts = (made: Partial<MadeUp>): RunFacts => {
     const entries = madeUpJournal({ trials: 30, ...made });
     const { slos, setup } = startOf(entries)!;
-    return { told: toldOf(entries), slos, settings: { seed: String(made.seed ?? 1) }, setup };
+    const space = { MAX_NUM_SEQS: `8 … ${128 * (made.seed ?? 1)}` };
+    return { told: toldOf(entries), slos, settings: { seed: String(made.seed ?? 1) }, space, setup };
   };
 
   test('a slower one is worse, the same one and a faster one are not', () => {
@@ -238,7 +239,9 @@ describe('the difference of two runs', () => {
   });
 
   test('settings and common configurations are side by side', () => {
-    const { settings, common, same_setup } = differenceOf(facts({}), facts({ seed: 2 }));
+    const { settings, space, common, same_setup } = differenceOf(facts({}), facts({ seed: 2 }));
+    expect(space).toEqual([{ key: 'MAX_NUM_SEQS', values: ['8 … 128', '8 … 256'] }]);
+    expect(differenceOf({ ...facts({}), space: undefined }, facts({})).space).toBeNull();
     expect(settings).toEqual([{ key: 'seed', values: ['1', '2'] }]);
     expect(same_setup).toBe(true);
     expect(common.map(({ trials }) => trials)).toContainEqual([0, 0]);

@@ -176,14 +176,20 @@ ${builtin}
       ...who,
     });
     this.#children.add(child);
-    const hung = setTimeout(() => child.kill('SIGKILL'), this.#limitMs);
+    const hung = setTimeout(() => {
+      console.error(`still running after ${this.#limitMs} ms:\n${stderr}\n${stdout.slice(-2000)}`);
+      child.kill('SIGKILL');
+    }, this.#limitMs);
     let [stdout, stderr] = ['', ''];
     child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()));
     child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
     const done = new Promise<Finished>((finish) => {
-      child.on('close', (code) => {
+      child.on('close', (code, signal) => {
         clearTimeout(hung);
         this.#children.delete(child);
+        // Nothing here ends it by another one, and a test that sees no exit code has no idea why.
+        if (signal !== null && signal !== 'SIGKILL')
+          console.error(`ended by ${signal}:\n${stderr}\n${stdout.slice(-2000)}`);
         finish({ code, stdout, stderr });
       });
     });

@@ -6,6 +6,7 @@ import { formatUrl } from '../../config/url-template.ts';
 import { presetNames, presets, type PresetName } from '../../core/serving/presets.ts';
 import type { Field } from '../../core/space/field.ts';
 import { valueText } from '../../core/space/format.ts';
+import { withoutLoad } from '../../core/tuning/load-fields.ts';
 import { emulatorCommand } from '../../emulator/command.ts';
 import type { Engine, LaunchPlan, PlannedProcess, TopologyNode } from '../../parallel/ports.ts';
 import { field } from '../fields.ts';
@@ -54,8 +55,9 @@ export const emulatorEngine: Engine<EmulatorConfig> = {
     const fields = fieldsOf(config);
     const url = formatUrl(settings.health_check_url, nodes[0]?.address ?? '');
     const { port, origin } = new URL(url);
+    const started = withoutLoad(params);
     const set = fields.flatMap((one) => {
-      const value = params[one.name];
+      const value = started[one.name];
       return value === undefined ? [] : ['--set', `${one.name}=${valueText(value, one)}`];
     });
     const process = (node: TopologyNode, role: string, ...more: string[]): PlannedProcess => ({
