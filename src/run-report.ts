@@ -59,16 +59,23 @@ function readText(file: string): string | undefined {
   }
 }
 
+/** undefined as well where a full disk or a kill left a half of it: a report does not fail for that. */
 function readJson(file: string): unknown {
-  const text = readText(file);
-  return text === undefined ? undefined : JSON.parse(text);
+  try {
+    return JSON.parse(readText(file) ?? '');
+  } catch {
+    return undefined;
+  }
 }
+
+/** How a trial's service was started, as far as that was kept. */
+export const planOf = (directory: string, trial: number): LaunchPlan | undefined =>
+  readJson(join(directory, 'trials', String(trial), 'plan.json')) as LaunchPlan | undefined;
 
 /** How every node of the recommended service is started, as its trial did. */
 function launchOf(directory: string, { best, groups }: Summary): LaunchCommand[] {
   if (best === null) return [];
-  const plan = readJson(join(directory, 'trials', String(best.trial_id), 'plan.json')) as
-    LaunchPlan | undefined;
+  const plan = planOf(directory, best.trial_id);
   const hosts = groups.find(({ group_id }) => group_id === best.group_id)?.hosts ?? [];
   return (plan?.stages ?? []).flatMap(({ processes }) =>
     processes.map((process) => ({

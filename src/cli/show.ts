@@ -1,13 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ConfigurationError } from '../base/errors.ts';
-import type { LaunchPlan } from '../parallel/ports.ts';
 import type { TrialRecord } from '../parallel/records.ts';
 import { quote } from '../remote/quote.ts';
 import type { ScoredStatistics } from '../report/comparison.ts';
 import { answerText, valueCell } from '../report/text.ts';
 import { processLine } from '../runs/launch-script.ts';
-import { scoredStatistics, writeReport } from '../run-report.ts';
+import { planOf, scoredStatistics, writeReport } from '../run-report.ts';
 import { studyNamed, type SavedStudy } from '../saved-run.ts';
 import { printJson, reading, type RunsOptions } from './runs.ts';
 import { columns, oneLine } from './table.ts';
@@ -26,9 +25,7 @@ function fileOf({ directory }: SavedStudy, trial: number, name: string): string 
 }
 
 function commands(study: SavedStudy, { trial_id }: TrialRecord): string[] {
-  const text = fileOf(study, trial_id, 'plan.json');
-  if (text === undefined) return [];
-  const { stages } = JSON.parse(text) as LaunchPlan;
+  const { stages = [] } = planOf(study.directory, trial_id) ?? {};
   return stages.flatMap(({ processes }) =>
     processes.map((one) => `  ${one.role} on node ${one.rank}: ${processLine(one, quote)}`),
   );

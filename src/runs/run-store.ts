@@ -1,5 +1,5 @@
 import { appendFileSync, cpSync, readdirSync, statSync, writeFileSync } from 'node:fs';
-import { appendFile, writeFile } from 'node:fs/promises';
+import { appendFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import writeFileAtomic from 'write-file-atomic';
 import type { TrialId } from '../base/units.ts';
@@ -173,7 +173,14 @@ export class FileRunStore implements RunStore {
       return;
     }
     makeDirectory(directory, 0o700);
-    await writeFile(join(directory, name), content, { mode: 0o600 });
+    const file = join(directory, name);
+    try {
+      await writeFile(file, content, { mode: 0o600 });
+    } catch (error) {
+      // A half of it would be taken for the whole.
+      await rm(file, { force: true });
+      throw error;
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,3 +1,6 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'csv-parse/sync';
@@ -10,7 +13,7 @@ import { optunaJournal } from '../../src/report/optuna.ts';
 import { paretoFront } from '../../src/report/pareto-front.ts';
 import { paretoTable } from '../../src/report/pareto.ts';
 import { deviceHours } from '../../src/report/timeline.ts';
-import { startOf, stateOf } from '../../src/run-report.ts';
+import { startOf, stateOf, writeReport } from '../../src/run-report.ts';
 import type { JournalEntry } from '../../src/parallel/records.ts';
 import { madeUpJournal, type MadeUp } from '../support/journal.ts';
 
@@ -247,4 +250,19 @@ describe('the difference of two runs', () => {
     expect(common.map(({ trials }) => trials)).toContainEqual([0, 0]);
     expect(common[0]!.counts).toEqual([3, 3]);
   });
+});
+
+test('files that a full disk left half written cost no report', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'optimizer-report-'));
+  const entries = madeUpJournal({ trials: 30 });
+  const best = stateOf(entries).summary.best!.trial_id;
+  mkdirSync(join(directory, 'trials', String(best)), { recursive: true });
+  for (const half of ['', '{"stages":[{"proc']) {
+    writeFileSync(join(directory, 'trials', String(best), 'plan.json'), half);
+    writeFileSync(join(directory, 'settings.json'), half);
+    await writeReport(directory, entries);
+    expect(readFileSync(join(directory, 'report.html'), 'utf8')).toContain('is the best configuration');
+    rmSync(join(directory, 'report.html'));
+  }
+  rmSync(directory, { recursive: true });
 });
