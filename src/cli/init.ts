@@ -36,6 +36,7 @@ iters = 5
 # SLOs ← mean of all requests, unless slo = ["ttft:p99<=500ms", …] says otherwise.
 ttft_slo = 1.0
 tpot_slo = 0.05
+tpot_penalty = 1.0       # 0, the default, would switch the SLO of TPOT off
 success_rate_slo = 1.0
 `;
 
@@ -108,7 +109,11 @@ timeout = 600
 `;
 
 /** What was found out about the hosts, as keys. */
-function parallelTable(engine: InitEngine, looks: readonly (readonly [string, NodeLook])[]): string {
+function parallelTable(
+  engine: InitEngine,
+  looks: readonly (readonly [string, NodeLook])[],
+  { user, sshPort, identity }: InitOptions,
+): string {
   const counts = looks.flatMap(([, { devices }]) => (devices === undefined ? [] : [devices.ids.length]));
   const [tool] = looks.flatMap(([, { devices }]) => devices?.tool ?? []);
   const least = Math.min(...counts);
@@ -122,12 +127,17 @@ function parallelTable(engine: InitEngine, looks: readonly (readonly [string, No
   const script =
     engine === 'script' ? ['start_script = "./start_service.sh"   # ← run on the master of a group'] : [];
   const url = engine === 'script' ? ['health_check_url = "http://{host}:8000/health"'] : [];
+  const login = [
+    ...(user === undefined ? [] : [`username = ${JSON.stringify(user)}`]),
+    ...(sshPort === undefined ? [] : [`ssh_port = ${sshPort}`]),
+    ...(identity === undefined ? [] : [`identity_file = ${JSON.stringify(identity)}`]),
+  ];
   return `
 [parallel]
 evaluation_timeout = 600 # of one benchmark
 
 [parallel.defaults]
-${[...script, ...found, ...url].join('\n')}
+${[...script, ...found, ...url, ...login].join('\n')}
 # work_dir = "/tmp/modelevalstate"
 health_check_timeout = 1800   # a start may take so long
 `;
@@ -193,7 +203,7 @@ export async function init(options: InitOptions): Promise<number> {
     const perGroup = engine === 'llamacpp' ? 1 : (groups?.groups[0]?.hosts.length ?? options.nodesPerGroup);
     const members = hosts.length === 0 ? ['node01', 'node02'] : hosts;
     mkdirSync(options.to, { recursive: true });
-    writeFileSync(config, head(engine) + tables[engine] + parallelTable(engine, looks) + load);
+    writeFileSync(config, head(engine) + tables[engine] + parallelTable(engine, looks, options) + load);
     writeFileSync(
       hostfile,
       `# One host a line, as ~/.ssh/config knows it; the first of every ${perGroup} is the master of a group.\n${members.map((host) => `${host}\n`).join('')}`,

@@ -123,7 +123,12 @@ function devices(node: NodeReport): Judged {
   return ok(`${wanted.length} of ${found.ids.length}`);
 }
 
-function engine({ missingPrograms, hasExecutable, version, host }: NodeReport): Judged {
+function engine({ missingPrograms, hasExecutable, version, workDir, host }: NodeReport): Judged {
+  if (missingPrograms.length > 0 && missingPrograms.every((program) => program.startsWith('./')))
+    return bad(
+      `${missingPrograms.join(', ')} is not found in ${workDir}`,
+      `Copy it there on ${host} (chmod +x), or give its full path: scripts are looked for in work_dir.`,
+    );
   if (missingPrograms.length > 0)
     return bad(
       `${missingPrograms.join(', ')} is not found`,

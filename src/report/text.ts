@@ -141,7 +141,7 @@ export function answerText(
   scored: ScoredStatistics,
   file: (name: string) => string,
 ): string {
-  const launch = summary.artifacts['best_launch'];
+  const { best_launch: launch, report } = summary.artifacts;
   return [
     '',
     headline(summary),
@@ -157,6 +157,7 @@ export function answerText(
       : [
           `Launch:   sh ${file(launch)} RANK   (RANK 0 is the master; configuration: ${file('best/config.json')})`,
         ]),
+    ...(report === undefined ? [] : [`Report:   ${file(report)}`]),
     `Results:  ${file('summary.json')}`,
     `Table:    ${file(summary.artifacts['csv'] ?? '')}`,
     '',

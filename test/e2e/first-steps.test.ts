@@ -73,6 +73,11 @@ describe.skipIf(!realSshd.available)('init', () => {
       const text = readFileSync(join(directory, 'config.toml'), 'utf8');
       expect(text).toContain('npu_ids = [0, 1, 2, 3]   # found on 1 node(s)');
       expect(text).toContain('device_type = "gpu"');
+      // How they were reached is in it as well: what it says to do next works as it stands.
+      const next = /^3\. optimizer (.*) --dry-run$/m.exec(found.stdout)?.[1] ?? '';
+      expect(text).toContain(`ssh_port = ${cluster.port}\nidentity_file = "${cluster.identity}"`);
+      const look = optimizer(directory, 'check', ...next.split(' '));
+      expect(look.stdout).toMatch(new RegExp(`^${host!.address.replaceAll('.', '\\.')} +✓`, 'm'));
       const nobody = optimizer(directory, 'init', '--force', '--node-string', '127.0.0.9', '--ssh-port', '1');
       expect(nobody.stderr).toContain('note: 127.0.0.9: Cannot reach');
       expect(nobody.status).toBe(0);

@@ -29,7 +29,7 @@ interface Start {
 /** Programs that say how they were started, and stay while they are told to. */
 function standIns(): string {
   const directory = mkdtempSync(join(tmpdir(), 'optimizer-deployment-'));
-  const tell = `process.stdout.write(JSON.stringify({ program: require('node:path').basename(process.argv[1]), words: process.argv.slice(2), env: process.env }) + '\\n');`;
+  const tell = `process.stdout.write(JSON.stringify({ program: require('node:path').basename(process.argv[1]), words: process.argv.slice(2), env: process.env }) + '\\n'); require('node:fs').writeFileSync(process.argv[1] + '.told', '');`;
   for (const name of ['vllm', 'ray', 'python3']) {
     const body = `#!${process.execPath}\n${tell}\nif (process.argv.includes('--block')) setInterval(() => {}, 1000);\n`;
     writeFileSync(join(directory, name), body, { mode: 0o755 });
@@ -151,7 +151,7 @@ const script = {
   }),
 };
 
-/** In directories that are there, and with a cluster that is complete at once. */
+/** In directories that are there, and with a cluster that is complete when its head has spoken. */
 function onlyHere(plan: LaunchPlan): LaunchPlan {
   return {
     ...plan,
@@ -160,7 +160,7 @@ function onlyHere(plan: LaunchPlan): LaunchPlan {
       processes: stage.processes.map((one) => ({ ...one, command: { ...one.command, cwd: '/' } })),
       until:
         stage.until.kind === 'command'
-          ? { ...stage.until, command: { argv: ['true'] as const } }
+          ? { ...stage.until, command: { argv: ['sh', '-c', 'test -e "$(command -v ray).told"'] as const } }
           : stage.until,
     })),
   };
