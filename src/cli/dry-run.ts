@@ -10,7 +10,7 @@ import { quote } from '../remote/quote.ts';
 import { topologyOf } from '../parallel/topology.ts';
 import { redactSecrets } from '../base/redact.ts';
 import type { Loaded } from './load.ts';
-import { fieldText } from './space-text.ts';
+import { fieldText, sizeText } from './space-text.ts';
 
 function commandsOf(processes: readonly PlannedProcess[]) {
   return processes.map(({ rank, role, command }) => ({
@@ -136,7 +136,7 @@ function text(dry: Description): string {
       'what fits into a budget is told after the first start, or with expected_start and expected_benchmark',
     `${dry.groups.length} group(s):`,
     ...groups,
-    `search space, ${dry.space.dimensions} dimension(s):`,
+    `search space, ${dry.space.dimensions} dimension(s), ${sizeText(dry.space.fields)}:`,
     ...fields,
     ...dry.constraints.map(
       ({ expr, reason }) => `  constraint: ${expr}${reason === null ? '' : ` (${reason})`}`,
