@@ -4,8 +4,12 @@ import type { Percentiles } from '../core/fitness/fitness.ts';
 import type { LatencyName } from '../parallel/ports.ts';
 
 /** Which statistic of a latency is scored; the original takes the mean. */
-export const statistic = (): z.ZodType<Statistic> =>
-  oneOf('mean', 'median', 'p90', 'p95', 'p99').default('mean');
+const statistic = (of: string): z.ZodType<Statistic> =>
+  oneOf('mean', 'median', 'p90', 'p95', 'p99').default('mean').describe(`statistic of ${of} that is scored`);
+export const scoredKeys = {
+  time_to_first_token: statistic('TTFT'),
+  time_per_output_token: statistic('TPOT'),
+};
 export type Statistic = 'mean' | 'median' | 'p90' | 'p95' | 'p99';
 
 export interface ScoredBy {

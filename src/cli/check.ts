@@ -1,8 +1,8 @@
 import pLimit from 'p-limit';
-import { split } from 'shlex';
 import { asOptimizerError } from '../base/errors.ts';
 import { controllerLives } from '../base/process-start.ts';
 import { ms, trialId } from '../base/units.ts';
+import { words } from '../base/words.ts';
 import type { NodeConfig, ServiceGroupConfig } from '../config/parallel-config.ts';
 import type { Settings } from '../config/settings.ts';
 import { parseCensus } from '../parallel/leftovers.ts';
@@ -38,17 +38,25 @@ function programsOn(plan: LaunchPlan, rank: number, executable: readonly string[
   );
 }
 
-/** The program that makes the load, where it is started there. */
-function loadProgram({ benchmarkConfig }: Settings, where: 'master' | 'controller'): string | undefined {
-  const { run_on, executable, command } = benchmarkConfig as {
+/** The program that makes the load, where it is started there; none of a benchmark that starts none. */
+function loadPrograms({ benchmarkConfig }: Settings, where: 'master' | 'controller'): readonly string[] {
+  const {
+    run_on,
+    before = [],
+    executable,
+    command,
+  } = benchmarkConfig as {
     readonly run_on?: string;
+    readonly before?: readonly string[];
     readonly executable?: readonly string[];
-    readonly command?: unknown;
+    readonly command?: string | { readonly serving?: string };
   };
-  if (run_on !== where) return undefined;
-  // A script of its own in place of the tool.
-  if ((command as { readonly serving?: string } | undefined)?.serving) return 'python3';
-  return executable?.[0] ?? (typeof command === 'string' ? split(command)[0] : undefined);
+  if (run_on !== where) return [];
+  const isScript = typeof command === 'object' && (command.serving ?? '') !== '';
+  const own = isScript
+    ? ['python3']
+    : (executable ?? (typeof command === 'string' ? words(command, 'command.command') : []));
+  return [...before, ...own].slice(0, 1);
 }
 
 interface Looked {
@@ -81,7 +89,7 @@ async function look(
     executable: isOnHost ? executable : undefined,
     programs: [
       ...(isOnHost ? programsOn(plan, rank, executable) : []),
-      ...(rank === 0 ? [loadProgram(settings, 'master') ?? []].flat() : []),
+      ...(rank === 0 ? loadPrograms(settings, 'master') : []),
     ],
     model: /^[/~.]/.test(model) ? model : undefined,
     env: { ...group.env, ...node.env },
@@ -167,7 +175,7 @@ async function benchmarkFault({ settings, world }: { settings: Settings; world: 
     const { message, remedy } = asOptimizerError(error);
     return on(message, remedy);
   }
-  const program = loadProgram(settings, 'controller');
+  const [program] = loadPrograms(settings, 'controller');
   if (program === undefined) return [];
   await using here = await world.controller();
   const argv = ['sh', '-c', 'command -v "$1"', 'sh', program] as const;
@@ -177,10 +185,9 @@ async function benchmarkFault({ settings, world }: { settings: Settings; world: 
     () => false,
   );
   if (isThere) return [];
-  const where = `[${settings.benchmark}]`;
   return on(
     `the benchmark's program ${program} is not found`,
-    `Install it here, give its path in ${where}, or let it run on the master with run_on.`,
+    `Install it here, give its path in [${settings.benchmark}], or let it run on the master with run_on.`,
   );
 }
 

@@ -1,14 +1,11 @@
 import { enumValues, isConstant, type Field } from '../core/space/field.ts';
 
 /** What a field may be, and is at present. */
-export function fieldText({ dtype, dtype_param: param, constant, min, max, scale, value }: Field): string {
-  const range =
-    constant !== null || min === max
-      ? 'constant'
-      : dtype === 'enum'
-        ? JSON.stringify(param)
-        : `${min} … ${max}${scale === undefined ? '' : `, ${scale}`}`;
-  return `${range}, now ${String(value)}`;
+export function fieldText(field: Field): string {
+  const { dtype, dtype_param: listed, min, max, scale, value } = field;
+  const bounds = `${min} … ${max}${scale === undefined ? '' : `, ${scale}`}`;
+  const range = dtype === 'enum' ? JSON.stringify(listed) : bounds;
+  return `${isConstant(field) ? 'constant' : range}, now ${String(value)}`;
 }
 
 /** undefined: any number between two others. */

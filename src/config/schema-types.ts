@@ -79,6 +79,10 @@ export const oneOf = <const T extends readonly [string, ...string[]]>(...values:
     error: `one of ${values.map((value) => `"${value}"`).join(', ')}`,
   });
 
+/** Accepted because files of the original have it; nothing here reads it. */
+export const withoutEffect = 'accepted from files of the original, without effect';
+export const ignoredText = (): z.ZodType<string | undefined> => text().optional().describe(withoutEffect);
+
 /** A table with these keys and no others. */
 export const table = <T extends z.ZodRawShape>(shape: T): z.ZodObject<T, z.core.$strict> =>
   z.strictObject(shape, { error: ({ code }) => (code === 'invalid_type' ? 'a table' : undefined) });

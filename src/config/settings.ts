@@ -18,7 +18,7 @@ import {
 } from './search-settings.ts';
 import { searchedSpace, spaceOf } from './space-settings.ts';
 import { ignoredKeys, type TopLevel } from './schema.ts';
-import { type RuntimeTable } from './schema-tables.ts';
+import type { RuntimeTable } from './schema-tables.ts';
 import type { ConfigDocument } from './sources.ts';
 import { isTable, type Table } from './toml.ts';
 import { fitnessOf, judgedStatistics, plannedRequests, refuseGoodputOfNothing } from './judging.ts';

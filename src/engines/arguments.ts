@@ -1,20 +1,7 @@
-import { split } from 'shlex';
 import { ConfigurationError } from '../base/errors.ts';
 import type { Field, ServingParams } from '../core/space/field.ts';
 import { valueText } from '../core/space/format.ts';
-
-/** Words of a command line as a shell would split them. @throws ConfigurationError for an open quote */
-export function words(text: string, where: string): string[] {
-  try {
-    return split(text);
-  } catch (cause) {
-    throw new ConfigurationError(
-      `${where} is no command line: ${(cause as Error).message}`,
-      {},
-      { cause, remedy: `Close the quotes in ${where}.` },
-    );
-  }
-}
+import { words } from '../base/words.ts';
 
 /**
  * The user's own words, without those that are for us to say: what a probe looks for would not be what is started.

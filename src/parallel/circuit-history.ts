@@ -1,6 +1,13 @@
 import type { Clock } from '../base/clock.ts';
 import { ms, type GroupId, type Ms } from '../base/units.ts';
-import { closedCircuit, fail, settle, succeed, type Circuit } from '../core/resilience/circuit-breaker.ts';
+import {
+  closedCircuit,
+  fail,
+  halfOpen,
+  settle,
+  succeed,
+  type Circuit,
+} from '../core/resilience/circuit-breaker.ts';
 import type { CircuitPolicy } from '../core/resilience/circuit-breaker.ts';
 import type { JournalEntry } from './records.ts';
 
@@ -9,7 +16,7 @@ function told(circuit: Circuit, state: Circuit['state'], at: Ms): Circuit {
   if (state === circuit.state) return circuit;
   const { failures } = circuit;
   if (state === 'open') return { state, failures, openedAt: at };
-  return state === 'half_open' ? { state, failures, successes: 0, inFlight: 0 } : closedCircuit;
+  return state === 'half_open' ? halfOpen(circuit) : closedCircuit;
 }
 
 /** How the circuits of the groups stand at the end of a journal; open ones cool down by the time of day. */

@@ -60,10 +60,11 @@ function inPods({ stages, probe, ...rest }: LaunchPlan, { executable = [] }: Eng
     };
     return { ...one, command };
   };
-  const { port, pathname } = new URL(probe.url);
+  const url = new URL(probe.url);
+  url.hostname = 'localhost';
   return {
     ...rest,
-    probe: { ...probe, url: `http://localhost:${port}${pathname}` },
+    probe: { ...probe, url: url.href },
     stages: stages.map(({ processes, until, timeout }) => ({
       processes: processes.map(stripped),
       until: until.kind === 'command' ? stripped(until) : until,
@@ -84,14 +85,11 @@ function podQuote({ nodes }: GroupTopology, quote: Deployment['quote']): Deploym
   return (word) => {
     const parts = word.split(one);
     if (parts.length === 1) return quote(word);
+    const variableOf = (part: string): string | undefined =>
+      variables.find(({ address }) => address === part)?.variable;
     return parts
-      .map((part, index) =>
-        index % 2 === 1
-          ? (variables.find(({ address }) => address === part)?.variable ?? quote(part))
-          : part === ''
-            ? ''
-            : quote(part),
-      )
+      .filter((part) => part !== '')
+      .map((part) => variableOf(part) ?? quote(part))
       .join('');
   };
 }

@@ -2,11 +2,11 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, w
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { childController, never } from '../../src/base/cancellation.ts';
 import { IPCCommandError, IPCTimeoutError } from '../../src/base/errors.ts';
 import { groupId, ms } from '../../src/base/units.ts';
-import type { Executor, Guard } from '../../src/parallel/ports.ts';
+import type { Executor, Guard, Owner } from '../../src/parallel/ports.ts';
 import { hostRuntime } from '../../src/remote/host-runtime.ts';
 import { LocalExecutor, RemoteExecutor } from '../../src/remote/remote-executor.ts';
 import { startSshServer } from '../support/ssh-server.ts';
@@ -19,6 +19,7 @@ interface Subject extends AsyncDisposable {
 }
 
 const options = { signal: never, timeout: ms(10_000) };
+let owners = 0;
 const alive = (pid: number): boolean => {
   try {
     return !readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') Z ');
@@ -210,13 +211,19 @@ describe.each(Object.entries(subjects))('%s', (_name, make) => {
       expect(readFileSync(back).equals(content)).toBe(true);
     });
 
-    const owner = { runId: `contract-${process.pid}`, groupId: groupId(0), rank: 0 };
-    const token = hostRuntime.token(owner);
-    const guard: Guard = {
-      ...{ lease: ms(120_000), grace: ms(200), stop: [], restore: [], detached: false },
-      reap: hostRuntime.reap(token, ms(200), []),
-      count: hostRuntime.count(token),
-    };
+    let owner: Owner;
+    let token: string;
+    let guard: Guard;
+    // A token a test: the guardian of a process that was ended without `release` waits for 15 s, and ends by its token.
+    beforeEach(() => {
+      owner = { runId: `contract-${process.pid}-${++owners}`, groupId: groupId(0), rank: 0 };
+      token = hostRuntime.token(owner);
+      guard = {
+        ...{ lease: ms(120_000), grace: ms(200), stop: [], restore: [], detached: false },
+        reap: hostRuntime.reap(token, ms(200), []),
+        count: hostRuntime.count(token),
+      };
+    });
     const spawn = async (script: string, name: string, guarded: Partial<Guard> = {}) =>
       subject.executor.spawn(
         hostRuntime.wrap({ argv: ['sh', '-c', script], env: { A: "it's" }, cwd: '/' }, owner),
@@ -229,8 +236,7 @@ describe.each(Object.entries(subjects))('%s', (_name, make) => {
         },
       );
     const reap = async (grace: number, known: string[] = []) =>
-      (await subject.executor.run(hostRuntime.reap(hostRuntime.token(owner), ms(grace), known), options))
-        .stdout;
+      (await subject.executor.run(hostRuntime.reap(token, ms(grace), known), options)).stdout;
 
     test('a spawned process has a session of its own, a log and a state file', async () => {
       using process_ = await spawn('echo "$A $$"; pwd; exec sleep 300', 'session');
@@ -241,7 +247,7 @@ describe.each(Object.entries(subjects))('%s', (_name, make) => {
         string,
         unknown
       >;
-      expect(state).toMatchObject({ pid: process_.pid, pgid: process_.pid, token: hostRuntime.token(owner) });
+      expect(state).toMatchObject({ pid: process_.pid, pgid: process_.pid, token });
       expect(await reap(1000)).toBe('');
       expect(await process_.exited).toMatchObject({ kind: 'code', code: 143 });
     });
@@ -312,16 +318,15 @@ describe.each(Object.entries(subjects))('%s', (_name, make) => {
 
     test('a lease that is renewed holds; a script that crashed leaves no children for long', async () => {
       const pidFile = join(directory, 'crashed');
-      const left = `setsid sleep 300 & echo $! >${pidFile}; sleep 6; exit 9`;
-      using process_ = await spawn(left, 'renewed', { lease: ms(4000) });
-      // Longer than the lease; what renews it may be late by more than a second on a busy machine.
-      await new Promise((resolve) => setTimeout(resolve, 5000));
+      const left = `setsid sleep 300 & echo $! >${pidFile}; sleep 3; exit 9`;
+      using process_ = await spawn(left, 'renewed', { lease: ms(2000) });
+      await new Promise((resolve) => setTimeout(resolve, 2700));
       expect(alive(process_.pid)).toBe(true);
       expect(await process_.exited).toEqual({ kind: 'code', code: 9 });
       // We are here and renew: whoever watches ends what is left, by the rules of the plan.
       expect(alive(Number(readFileSync(pidFile, 'utf8')))).toBe(true);
       process_[Symbol.dispose]();
-      await until(() => !alive(Number(readFileSync(pidFile, 'utf8'))), 20_000);
+      await until(() => !alive(Number(readFileSync(pidFile, 'utf8'))), 10_000);
       await until(() => guardians('renewed').length === 0);
     });
 

@@ -30,6 +30,18 @@ describe('the circuit of a group', () => {
     expect(breaker.state).toBe('open');
   });
 
+  test('lets trials through on probation when what is behind it was looked at', () => {
+    const circuit = new CircuitBreaker(() => ms(0));
+    circuit.probe();
+    expect(circuit.state).toBe('closed');
+    for (let i = 0; i < circuitPolicy.failureThreshold; i++) circuit.fail();
+    expect(circuit.admits()).toBe(false);
+    circuit.probe();
+    expect({ state: circuit.state, admits: circuit.admits() }).toEqual({ state: 'half_open', admits: true });
+    circuit.fail();
+    expect(circuit.state).toBe('open');
+  });
+
   test('is never a dead end', () => {
     const step = fc.constantFrom('fail', 'succeed', 'enter', 'leave', 'tick');
     fc.assert(

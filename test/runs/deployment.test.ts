@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -132,11 +132,16 @@ describe('the recommendation as a service', () => {
     expect(started.map(({ program }) => program).sort()).toEqual(['ray', 'vllm']);
   });
 
-  test('a unit that systemd takes', () => {
+  test('a unit, an instance a node, in which systemd finds nothing wrong', (context) => {
     const { files } = made(vllmEngine, { ...vllm, distributed: 'mp' }, ['a', 'b']);
     const unit = files['service@.service']!;
-    expect(unit).toContain('# on b: systemctl enable --now vllm@1'.replace('# ', '#   '));
+    expect(unit).toContain('#   on b: systemctl enable --now vllm@1');
     expect(unit).toMatch(/^ExecStart=\/bin\/sh \/usr\/local\/lib\/vllm-launch\.sh %i$/m);
+    const file = join(mkdtempSync(join(tmpdir(), 'optimizer-unit-')), 'vllm@.service');
+    writeFileSync(file, unit);
+    const { error, status, stderr } = spawnSync('systemd-analyze', ['verify', file], { encoding: 'utf8' });
+    if (error !== undefined) return context.skip('there is no systemd here');
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
   });
 
   test('none for what has no image of its own', () => {

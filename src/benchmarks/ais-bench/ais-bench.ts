@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import { fieldsSchema } from '../../config/schema-tables.ts';
-import { integer, list, oneOf, table, text } from '../../config/schema-types.ts';
+import { ignoredText, integer, list, oneOf, table, text, withoutEffect } from '../../config/schema-types.ts';
 import type { Benchmark, BenchmarkTarget } from '../../parallel/ports.ts';
 import { appliedLoad, noRaw, runTool, sampled, type AppliedLoad } from '../tool.ts';
 import { isResult, parseAisBench } from './parse.ts';
@@ -13,9 +13,9 @@ const choice = (metric: string) =>
 
 /** The `[ais_bench]` table: the original's keys, and where it runs. */
 export const aisBenchConfig = table({
-  process_name: text().optional().describe('accepted from files of the original, without effect'),
-  output_path: text().optional().describe('accepted from files of the original, without effect'),
-  work_path: text().optional().describe('accepted from files of the original, without effect'),
+  process_name: ignoredText(),
+  output_path: ignoredText(),
+  work_path: ignoredText(),
   executable: list(text(), 'the words of a command').default(['ais_bench']).describe('words of the command'),
   run_on: oneOf('master', 'controller').default('master').describe('where it runs'),
   model_config: text()
@@ -36,11 +36,11 @@ export const aisBenchConfig = table({
     .default(3)
     .describe('factor on the concurrency that was reached: the one that is suggested for the next stage'),
   best_concurrency_threshold: integer().default(200).describe('the least that is suggested'),
-  model: text().optional().describe('accepted from files of the original, without effect'),
-  path: text().optional().describe('accepted from files of the original, without effect'),
-  host_ip: text().optional().describe('accepted from files of the original, without effect'),
-  host_port: integer().optional().describe('accepted from files of the original, without effect'),
-  max_out_len: integer().optional().describe('accepted from files of the original, without effect'),
+  model: ignoredText(),
+  path: ignoredText(),
+  host_ip: ignoredText(),
+  host_port: integer().optional().describe(withoutEffect),
+  max_out_len: integer().optional().describe(withoutEffect),
   target_field: fieldsSchema().default([]).describe('[fields](../configuration.md#fields) of your own'),
 });
 export type AisBenchConfig = z.infer<typeof aisBenchConfig>;

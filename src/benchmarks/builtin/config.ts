@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { Workload } from '../../config/validate.ts';
-import { statistic } from '../statistics.ts';
+import { scoredKeys } from '../statistics.ts';
 import { boolean, integer, number, oneOf, seconds, table, text } from '../../config/schema-types.ts';
 
 const length = (): z.ZodType<number | { mean: number; std: number; min: number; max: number }> =>
@@ -46,8 +46,7 @@ export const builtinConfig = table({
   reset_cache: boolean()
     .default(true)
     .describe('empties prefix caches before the measurement, where the engine can'),
-  time_to_first_token: statistic().describe('statistic of TTFT that is scored'),
-  time_per_output_token: statistic().describe('statistic of TPOT that is scored'),
+  ...scoredKeys,
   threads: integer({ atLeast: 0, atMost: 64 })
     .default(0)
     .describe('of the generator; 0: as many as the concurrency needs and the machine has'),

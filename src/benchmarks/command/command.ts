@@ -1,6 +1,6 @@
-import { split } from 'shlex';
 import { z } from 'zod';
 import { ConfigurationError } from '../../base/errors.ts';
+import { words } from '../../base/words.ts';
 import { fieldsSchema } from '../../config/schema-tables.ts';
 import { environment, integer, list, oneOf, table, text } from '../../config/schema-types.ts';
 import { parseExpression } from '../../core/space/expression.ts';
@@ -69,17 +69,17 @@ export function commandArguments(
     num_prompts: String(prompts),
     result: config.result,
   };
-  const words: string[] = [];
-  for (const word of split(config.command)) {
+  const filled: string[] = [];
+  for (const word of words(config.command, 'command.command')) {
     const names = [...word.matchAll(/\{(\w+)\}/g)].map(([, name]) => name as string);
     const absent = names.some((name) => name in values && values[name] === undefined);
     if (absent) {
-      if (/^--?[A-Za-z]/.test(words.at(-1) ?? '') && word.startsWith('{')) words.pop();
+      if (/^--?[A-Za-z]/.test(filled.at(-1) ?? '') && word.startsWith('{')) filled.pop();
       continue;
     }
-    words.push(word.replace(/\{(\w+)\}/g, (whole, name: string) => values[name] ?? whole));
+    filled.push(word.replace(/\{(\w+)\}/g, (whole, name: string) => values[name] ?? whole));
   }
-  return [...config.before, ...words];
+  return [...config.before, ...filled];
 }
 
 function check(config: CommandConfig): void {

@@ -1,9 +1,9 @@
-import { split } from 'shlex';
+import { words } from '../../base/words.ts';
 import type { z } from 'zod';
 import { fieldsSchema } from '../../config/schema-tables.ts';
 import { integer, list, oneOf, table, text } from '../../config/schema-types.ts';
 import type { Benchmark, BenchmarkTarget } from '../../parallel/ports.ts';
-import { statistic } from '../statistics.ts';
+import { scoredKeys } from '../statistics.ts';
 import { appliedLoad, noRaw, runTool, sampled, type AppliedLoad } from '../tool.ts';
 import { parseSglangBench } from './parse.ts';
 
@@ -12,8 +12,7 @@ export const sglangBenchmarkConfig = table({
     .default(['python3', '-m', 'sglang.bench_serving'])
     .describe('words of the command'),
   run_on: oneOf('master', 'controller').default('master').describe('where it runs'),
-  time_to_first_token: statistic().describe('statistic of TTFT that is scored'),
-  time_per_output_token: statistic().describe('statistic of TPOT that is scored'),
+  ...scoredKeys,
   command: table({
     backend: text().default('sglang-oai').describe('interface that is spoken to the service'),
     model: text().default('').describe('`--model` of the tool; the served name without it'),
@@ -48,7 +47,7 @@ export function sglangBenchArguments(
     ...(concurrency === undefined ? [] : ['--max-concurrency', String(concurrency)]),
     ...(requestRate === undefined ? [] : ['--request-rate', String(requestRate)]),
     ...['--output-file', 'result.jsonl'],
-    ...split(command.others),
+    ...words(command.others, 'sglang_benchmark.command.others'),
   ];
 }
 

@@ -1,37 +1,32 @@
-import { split } from 'shlex';
+import { words } from '../../base/words.ts';
 import { z } from 'zod';
 import { fieldsSchema } from '../../config/schema-tables.ts';
-import { integer, list, oneOf, table, text } from '../../config/schema-types.ts';
+import { ignoredText, integer, list, oneOf, table, text, withoutEffect } from '../../config/schema-types.ts';
 import type { Benchmark, BenchmarkTarget } from '../../parallel/ports.ts';
-import { statistic } from '../statistics.ts';
+import { scoredKeys } from '../statistics.ts';
 import { appliedLoad, noRaw, runTool, sampled, type AppliedLoad } from '../tool.ts';
 import { isResult, parseVllmBench } from './parse.ts';
 
 /** The `[vllm_benchmark]` table: the original's keys, where it runs, and which statistics are scored. */
 export const vllmBenchmarkConfig = table({
-  process_name: text().optional().describe('accepted from files of the original, without effect'),
-  output_path: text().optional().describe('accepted from files of the original, without effect'),
-  work_path: text().optional().describe('accepted from files of the original, without effect'),
-  performance_config: z.unknown().optional().describe('accepted from files of the original, without effect'),
+  process_name: ignoredText(),
+  output_path: ignoredText(),
+  work_path: ignoredText(),
+  performance_config: z.unknown().optional().describe(withoutEffect),
   executable: list(text(), 'the words of a command').default(['vllm']).describe('words of the command'),
   run_on: oneOf('master', 'controller').default('master').describe('where it runs'),
-  time_to_first_token: statistic().describe('statistic of TTFT that is scored'),
-  time_per_output_token: statistic().describe('statistic of TPOT that is scored'),
+  ...scoredKeys,
   command: table({
     serving: text().default('').describe('a Python script in place of `vllm bench serve`'),
     backend: text().default('').describe('interface that is spoken to the service'),
-    host: text()
-      .optional()
-      .describe('accepted from files of the original, without effect: it follows from the group'),
-    port: text()
-      .optional()
-      .describe('accepted from files of the original, without effect: it follows from the group'),
+    host: text().optional().describe(`${withoutEffect}: it follows from the group`),
+    port: text().optional().describe(`${withoutEffect}: it follows from the group`),
     model: text().default('').describe('`--model` of the tool; the served name without it'),
     served_model_name: text().default('').describe('name that requests use'),
     dataset_name: text().default('random').describe('kind of the requests'),
     dataset_path: text().default('').describe('file of the requests'),
     num_prompts: integer({ above: 0 }).default(200).describe('requests of a measurement'),
-    result_dir: text().default('').describe('accepted from files of the original, without effect'),
+    result_dir: text().default('').describe(withoutEffect),
     others: text().default('').describe('further words of the command line, as in a shell'),
   }).prefault({}),
   target_field: fieldsSchema().default([]).describe('[fields](../configuration.md#fields) of your own'),
@@ -57,7 +52,7 @@ export function vllmBenchArguments(
 ): string[] {
   const { command } = config;
   const { hostname, port, protocol } = new URL(target.baseUrl);
-  const others = split(command.others);
+  const others = words(command.others, 'vllm_benchmark.command.others');
   const served = command.served_model_name === '' ? (target.model ?? '') : command.served_model_name;
   const usualPort = protocol === 'https:' ? '443' : '80';
   const start =

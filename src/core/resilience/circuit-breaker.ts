@@ -33,10 +33,18 @@ export type Circuit =
 
 export const closedCircuit: Circuit = { state: 'closed', failures: 0, recent: [] };
 
+/** On probation: what is behind it has to show that it works. */
+export const halfOpen = ({ failures }: Pick<Circuit, 'failures'>): Circuit => ({
+  state: 'half_open',
+  failures,
+  successes: 0,
+  inFlight: 0,
+});
+
 /** The circuit as it is now: an open one becomes half-open when it has cooled down. */
 export function settle(circuit: Circuit, now: Ms, policy: CircuitPolicy): Circuit {
   if (circuit.state !== 'open' || now - circuit.openedAt < policy.coolDown) return circuit;
-  return { state: 'half_open', failures: circuit.failures, successes: 0, inFlight: 0 };
+  return halfOpen(circuit);
 }
 
 /** Whether a settled circuit lets a trial through. */
@@ -126,8 +134,7 @@ export class CircuitBreaker {
 
   /** Ends the cool-down before its time: what is behind it was looked at and answers. */
   probe(): void {
-    const { state, failures } = this.circuit;
-    if (state === 'open') this.#circuit = { state: 'half_open', failures, successes: 0, inFlight: 0 };
+    if (this.state === 'open') this.#circuit = halfOpen(this.#circuit);
   }
 
   enter(): void {

@@ -1,8 +1,7 @@
 import type { z } from 'zod';
 import { ConfigurationError } from '../../base/errors.ts';
 import { fromSeconds } from '../../base/units.ts';
-import { fieldsSchema } from '../../config/schema-tables.ts';
-import { integer, list, oneOf, table, text } from '../../config/schema-types.ts';
+import { integer, table } from '../../config/schema-types.ts';
 import type { Field, ServingParams } from '../../core/space/field.ts';
 import type { EffectiveValue, Engine, GroupTopology, TopologyNode } from '../../parallel/ports.ts';
 import {
@@ -22,26 +21,19 @@ import {
   params as paramsFault,
   wrapper,
 } from '../log-patterns.ts';
+import { commandKeys, executableKey, fieldKeys } from '../common-keys.ts';
 import { portNumber, servingPlace } from '../place.ts';
 import { deviceVariables } from '../shape.ts';
 
 const llamacppConfig = table({
-  executable: list(text(), 'the words of a command')
-    .default(['llama-server'])
-    .describe('words of the command'),
-  fields: oneOf('standard', 'wide')
-    .optional()
-    .describe('which of its own fields are searched; without it, those of `target_field`'),
+  ...executableKey('llama-server'),
+  ...fieldKeys,
   command: table({
-    port: text().optional().describe('port that it serves on'),
-    model: text().default('').describe('path of the weights, or name on a hub'),
-    served_model_name: text().default('').describe('name that requests use'),
+    ...commandKeys,
     context_per_slot: integer({ atLeast: 64 })
       .default(4096)
       .describe('tokens of context for each slot: the whole is that times the slots'),
-    others: text().default('').describe('further words of the command line, as in a shell'),
   }).prefault({}),
-  target_field: fieldsSchema().default([]).describe('[fields](../configuration.md#fields) of your own'),
 });
 type LlamacppConfig = z.infer<typeof llamacppConfig>;
 

@@ -1,14 +1,14 @@
 import { z } from 'zod';
 import { fieldsSchema } from '../../config/schema-tables.ts';
-import { boolean, oneOf, table, text } from '../../config/schema-types.ts';
+import { boolean, ignoredText, oneOf, table, text, withoutEffect } from '../../config/schema-types.ts';
 
 /** The `[mindie]` table: the original's keys, and what its versions need to be told. */
 export const mindieConfig = table({
-  output: text().optional().describe('accepted from files of the original, without effect'),
-  process_name: text().optional().describe('accepted from files of the original, without effect'),
-  work_path: text().optional().describe('accepted from files of the original, without effect'),
+  output: ignoredText(),
+  process_name: ignoredText(),
+  work_path: ignoredText(),
   config_path: text().optional().describe('of the file of the daemon that is tuned'),
-  config_bak_path: text().optional().describe('accepted from files of the original, without effect'),
+  config_bak_path: ignoredText(),
   config_via: oneOf('auto', 'env', 'edit')
     .default('auto')
     .describe('how the daemon gets its configuration: found out on the node unless it is said'),
@@ -20,10 +20,7 @@ export const mindieConfig = table({
   fields: oneOf('standard', 'default')
     .default('default')
     .describe('which of its own fields are searched; without it, those of `target_field`'),
-  command: z
-    .record(z.string(), z.unknown(), { error: 'a table' })
-    .optional()
-    .describe('accepted from files of the original, without effect'),
+  command: z.record(z.string(), z.unknown(), { error: 'a table' }).optional().describe(withoutEffect),
   target_field: fieldsSchema().default([]).describe('[fields](../configuration.md#fields) of your own'),
 });
 export type MindieConfig = z.infer<typeof mindieConfig>;

@@ -15,7 +15,7 @@ import type {
   PlannedProcess,
   TopologyNode,
 } from '../../parallel/ports.ts';
-import { words } from '../arguments.ts';
+import { words } from '../../base/words.ts';
 import { allPatterns } from '../all-patterns.ts';
 import { deviceVariables } from '../shape.ts';
 

@@ -1,33 +1,18 @@
 import type { z } from 'zod';
 import type { GroupShape } from '../../config/parallel-config.ts';
-import { fieldsSchema } from '../../config/schema-tables.ts';
-import { boolean, list, oneOf, table, text } from '../../config/schema-types.ts';
+import { table } from '../../config/schema-types.ts';
 import type { Field } from '../../core/space/field.ts';
 import type { Preset } from '../../parallel/ports.ts';
+import { commandKeys, executableKey, fieldKeys, layoutKeys } from '../common-keys.ts';
 import { leftOpen, type FlagRules } from '../arguments.ts';
 import { field, loadFields } from '../fields.ts';
 import { checkedLayouts, fieldOfLayouts, layoutText, legalLayouts } from '../layout.ts';
 
 export const sglangConfig = table({
-  executable: list(text(), 'the words of a command')
-    .default(['python3', '-m', 'sglang.launch_server'])
-    .describe('words of the command'),
-  experts: boolean()
-    .default(false)
-    .describe('a mixture of experts: layouts with expert parallelism are tried'),
-  fields: oneOf('standard', 'wide')
-    .optional()
-    .describe('which of its own fields are searched; without it, those of `target_field`'),
-  layouts: list(text(), 'layouts, such as "tp8"')
-    .optional()
-    .describe('the layouts to try, such as `["tp8", "tp4pp2"]`, where not all are wanted'),
-  command: table({
-    port: text().optional().describe('port that it serves on'),
-    model: text().default('').describe('path of the weights, or name on a hub'),
-    served_model_name: text().default('').describe('name that requests use'),
-    others: text().default('').describe('further words of the command line, as in a shell'),
-  }).prefault({}),
-  target_field: fieldsSchema().default([]).describe('[fields](../configuration.md#fields) of your own'),
+  ...executableKey('python3', '-m', 'sglang.launch_server'),
+  ...layoutKeys,
+  ...fieldKeys,
+  command: table(commandKeys).prefault({}),
 });
 export type SglangConfig = z.infer<typeof sglangConfig>;
 
