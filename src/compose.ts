@@ -231,8 +231,9 @@ async function announce(
   clock: Clock,
 ): Promise<void> {
   const { events, resume } = options;
-  const members: GroupRecord[] = groups.map(({ id, hosts, devices }) => ({
+  const members: GroupRecord[] = groups.map(({ id, hosts, devices, hardware }) => ({
     ...{ group_id: id, hosts, devices },
+    ...(hardware === undefined ? {} : { hardware }),
   }));
   const at = clock.wallTime().toISOString();
   const resumed = store.entries.some((entry) => entry.type === 'run-started');

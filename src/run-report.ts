@@ -4,7 +4,7 @@ import writeFileAtomic from 'write-file-atomic';
 import { isTable } from './config/toml.ts';
 import { redactSecrets } from './base/redact.ts';
 import type { LaunchPlan } from './parallel/ports.ts';
-import type { ErrorRecord, JournalEntry, RunStatus } from './parallel/records.ts';
+import { isScored, type ErrorRecord, type JournalEntry, type RunStatus } from './parallel/records.ts';
 import { quote } from './remote/quote.ts';
 import type { ScoredStatistics } from './report/comparison.ts';
 import { reportDocument, type LaunchCommand } from './report/document.ts';
@@ -111,7 +111,11 @@ function logsOf(directory: string, entries: readonly JournalEntry[]): Record<num
 const shownElsewhere = ['target_field', 'fields', 'presets'];
 
 /** What the run was made with: where its numbers hold. */
-function settingOf(run: RunStarted, saved: SavedRun | undefined): [string, string][] {
+function settingOf(
+  run: RunStarted,
+  entries: readonly JournalEntry[],
+  saved: SavedRun | undefined,
+): [string, string][] {
   const values = saved?.input.document.values ?? {};
   const tables = [run.engine, run.benchmark].flatMap((name): [string, string][] => {
     const table = values[name];
@@ -127,8 +131,19 @@ function settingOf(run: RunStarted, saved: SavedRun | undefined): [string, strin
         ];
   });
   const hosts = run.groups.map(({ group_id, hosts: members }) => `group ${group_id}: ${members.join(', ')}`);
+  const groups = entries.flatMap((entry) => ('groups' in entry ? entry.groups : []));
+  const hardware = new Set(groups.flatMap((group) => group.hardware ?? []));
+  const versions = new Set(
+    entries.flatMap((entry) =>
+      entry.type === 'told' && isScored(entry.record) ? (entry.record.verdict.engine_version ?? []) : [],
+    ),
+  );
+  const told = (found: ReadonlySet<string>): string =>
+    found.size === 0 ? 'nothing on the nodes told' : [...found].join('\n');
   return [
     ['engine', run.engine],
+    ['engine version', versions.size === 0 ? 'the service does not tell' : told(versions)],
+    ['accelerators', told(hardware)],
     ['benchmark', run.benchmark],
     ...tables,
     ['groups', hosts.slice(0, 40).join('\n')],
@@ -163,7 +178,7 @@ function htmlOf(
     slos: run.slos,
     scored: scoredStatistics(directory, run),
     launch: launchOf(directory, state.summary),
-    setting: settingOf(run, saved),
+    setting: settingOf(run, entries, saved),
     logs: logsOf(directory, entries),
     script: asset('main.js'),
     style: asset('style.css'),

@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { z } from 'zod';
+import { version } from '../base/version.ts';
 import type { Deployment, ServingSettings } from '../core/serving/hardware.ts';
 import { EngineMetrics } from './metrics.ts';
 import { EmulatedEngine } from './service.ts';
@@ -116,6 +117,9 @@ export class EmulatorServer {
     switch (`${request.method ?? 'GET'} ${path}`) {
       case 'GET /health':
         response.end();
+        return;
+      case 'GET /version':
+        answerJson(response, 200, { version: `emulator ${version}` });
         return;
       case 'GET /v1/models': {
         const entry = {

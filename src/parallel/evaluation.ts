@@ -5,11 +5,11 @@ import { redactSecrets } from '../base/redact.ts';
 import { ms, type Ms } from '../base/units.ts';
 import type { Suggestion } from '../core/pso/optimizer.ts';
 import { readBack } from './read-back.ts';
-import type { Effects } from './records.ts';
+import { serviceVersion } from './service-version.ts';
 import type { RunningService } from './running-service.ts';
 import { isOfLoad, type LoadTrial } from './load-trial.ts';
 import { Measuring, type EvaluationDependencies, type Measurement } from './measuring.ts';
-import type { KeptService } from './kept-service.ts';
+import type { KeptService, Told } from './kept-service.ts';
 import type { ServiceGroup } from './service-group.ts';
 
 /** What one attempt cost and gave. */
@@ -42,9 +42,10 @@ interface Progress {
   isBroken: boolean;
 }
 
-function withEffects(measured: Measurement, effects: Effects | undefined): Measurement {
-  return effects === undefined ? measured : { ...measured, verdict: { ...measured.verdict, effects } };
-}
+const withTold = (measured: Measurement, told: Told): Measurement => ({
+  ...measured,
+  verdict: { ...measured.verdict, ...told },
+});
 
 /** Measures one configuration on one group: start, benchmark. Its service is kept until another one is needed there. */
 export class Evaluation {
@@ -103,12 +104,12 @@ export class Evaluation {
       this.#phase(group, suggestion, 'benchmark');
       try {
         const measured = await this.#measuring.run({ ...job, service: kept.service, loads });
-        return withEffects(measured, kept.effects);
+        return withTold(measured, kept.told);
       } catch (error) {
         const served = servedBefore(error, loads, restarts);
         if (served !== undefined) {
           progress.isBroken = true;
-          return withEffects(served, kept.effects);
+          return withTold(served, kept.told);
         }
         progress.kept = undefined;
         const stopError = await this.#stop(group, kept);
@@ -134,10 +135,9 @@ export class Evaluation {
       }
       progress.starts++;
       const service = await this.#start(group, suggestion, signal);
-      const kept: KeptService = { service, key, trialId: suggestion.trialId, effects: undefined };
+      const kept: KeptService = { service, key, trialId: suggestion.trialId, told: {} };
       progress.kept = kept;
-      const effects = await this.#readBack(group, suggestion, signal);
-      progress.kept = { ...kept, effects };
+      progress.kept = { ...kept, told: await this.#ask(group, service, suggestion, signal) };
       return progress.kept;
     } finally {
       progress.starting += clock.now() - began;
@@ -157,14 +157,21 @@ export class Evaluation {
     return service;
   }
 
-  async #readBack(
+  /** What a healthy service says of itself. @throws SimulatorStartError for a value that it ignored */
+  async #ask(
     group: ServiceGroup,
+    { target }: RunningService,
     { trialId, params }: Suggestion,
     signal: AbortSignal,
-  ): Promise<Effects | undefined> {
+  ): Promise<Told> {
     const { engine, engineConfig, http } = this.#deps;
     const wanted = engine.readBack?.(engineConfig, params, group.topology(trialId));
-    return wanted && (await readBack(engine.name, wanted, params, http, signal));
+    const effects = wanted && (await readBack(engine.name, wanted, params, http, signal));
+    const version = await serviceVersion(target.baseUrl, http, signal);
+    return {
+      ...(effects === undefined ? {} : { effects }),
+      ...(version === undefined ? {} : { engine_version: version }),
+    };
   }
 
   async #stop(

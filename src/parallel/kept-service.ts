@@ -1,6 +1,9 @@
 import type { TrialId } from '../base/units.ts';
-import type { Effects } from './records.ts';
+import type { ScoredRecord } from './records.ts';
 import type { RunningService } from './running-service.ts';
+
+/** What a service says of itself. */
+export type Told = Pick<ScoredRecord['verdict'], 'effects' | 'engine_version'>;
 
 /** A healthy service that waits for the next trial. */
 export interface KeptService {
@@ -9,7 +12,7 @@ export interface KeptService {
   readonly key: string;
   /** The trial that started it. */
   readonly trialId: TrialId;
-  readonly effects: Effects | undefined;
+  readonly told: Told;
 }
 
 /** Of what is gone already, so that nothing watches it any more. */

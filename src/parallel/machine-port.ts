@@ -150,6 +150,8 @@ export interface NodeFacts {
   readonly workDir: string;
   readonly deviceType: 'npu' | 'gpu' | 'none';
   readonly warning: string | undefined;
+  /** Its accelerators and their driver, in words; undefined where nothing tells. */
+  readonly hardware?: string | undefined;
   /** What the engine's own inspection printed; undefined where it has none. */
   readonly inspected?: string | undefined;
 }

@@ -52,6 +52,8 @@ export type Verdict =
       readonly censored?: true;
       /** What the service did with each parameter; absent where its engine does not tell. */
       readonly effects?: Effects;
+      /** As the service says; absent where it does not. */
+      readonly engine_version?: string;
     }
   /** The configuration is at fault. */
   | { readonly kind: 'infeasible'; readonly error: ErrorRecord }
@@ -111,6 +113,8 @@ export interface GroupRecord {
   readonly hosts: readonly string[];
   /** Accelerators of all its nodes; absent in older journals. */
   readonly devices?: number;
+  /** What they are, and their driver; absent where nothing tells. */
+  readonly hardware?: string;
 }
 
 export type RunStatus = 'completed' | 'budget' | 'no_feasible' | 'interrupted' | 'failed';

@@ -54,6 +54,12 @@ export class ServiceGroup implements AsyncDisposable {
     return this.config.nodes.reduce((sum, node) => sum + node.npu_ids.length, 0);
   }
 
+  /** What its nodes have, in words; undefined while none of them says. */
+  get hardware(): string | undefined {
+    const said = new Set(this.#known.flatMap(({ facts }) => facts.hardware ?? []));
+    return said.size === 0 ? undefined : [...said].join('; ');
+  }
+
   get connected(): boolean {
     return this.#nodes.length > 0;
   }

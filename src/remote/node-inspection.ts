@@ -25,6 +25,10 @@ type=npu
 if command -v nvidia-smi >/dev/null 2>&1; then type=gpu; fi
 if command -v npu-smi >/dev/null 2>&1; then type=npu; fi
 printf '%s\\n%s\\n%s\\n' "$d" "$type" "$warning"
+if command -v npu-smi >/dev/null 2>&1; then npu-smi info 2>/dev/null
+elif command -v nvidia-smi >/dev/null 2>&1; then nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null
+fi
+:
 `;
 }
 
@@ -50,6 +54,23 @@ export function npuShareInUse(table: string, ids: readonly number[]): number | u
   });
   const shares = rows.filter((_, id) => ids.includes(id));
   return shares.length === 0 ? undefined : Math.max(...shares);
+}
+
+/** `8 × NVIDIA H100 80GB HBM3, driver 550.54.15`, of nvidia-smi's `name, driver` or of npu-smi's table. */
+export function hardwareOf(lines: readonly string[]): string | undefined {
+  const npuDriver = lines.flatMap((line) => /^\|\s*npu-smi\s+(\S+)/.exec(line)?.[1] ?? []).at(0);
+  const names = lines.flatMap((line) => {
+    const npu =
+      /^\|\s*\d+\s+([A-Za-z0-9-]*[A-Za-z][A-Za-z0-9-]*)\s*\|\s*(?:OK|Warning|Alarm|Critical|UNKNOWN)\b/.exec(
+        line,
+      )?.[1];
+    const gpu = /^(\S[^,|]*),\s*(\d+(?:\.\d+)+)\s*$/.exec(line);
+    if (npu !== undefined) return [`${npu}, driver ${npuDriver ?? 'unknown'}`];
+    return gpu === null ? [] : [`${String(gpu[1])}, driver ${String(gpu[2])}`];
+  });
+  const counts = new Map<string, number>();
+  for (const name of names) counts.set(name, (counts.get(name) ?? 0) + 1);
+  return counts.size === 0 ? undefined : [...counts].map(([name, count]) => `${count} × ${name}`).join('; ');
 }
 
 const nvidiaHolders = 'nvidia-smi --query-compute-apps=pid,process_name,used_memory --format=csv,noheader';
@@ -91,11 +112,12 @@ export const nodeProbe: NodeProbe = {
     const script = inspection(node.work_dir, node.work_dir === defaultWorkDir);
     try {
       const { stdout } = await executor.run(shell(script, 'looking around'), { signal, timeout: ms(30_000) });
-      const [workDir = node.work_dir, found = 'npu', warning = ''] = stdout.split('\n');
+      const [workDir = node.work_dir, found = 'npu', warning = '', ...said] = stdout.split('\n');
       return {
         workDir,
         deviceType: node.device_type ?? (found === 'gpu' ? 'gpu' : 'npu'),
         warning: warning === '' ? undefined : warning,
+        hardware: hardwareOf(said),
       };
     } catch (error) {
       if (!(error instanceof IPCCommandError)) throw error;

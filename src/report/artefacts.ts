@@ -25,11 +25,24 @@ function middleOf(all: readonly Traits[], trait: keyof Traits): number | undefin
   return values.length === 0 ? undefined : median(values);
 }
 
+/** A service that was installed anew between two measurements makes them two studies. */
+function otherVersions(mine: string | undefined, told: readonly TrialRecord[]): string[] {
+  const all = new Set(told.filter(isScored).flatMap(({ verdict }) => verdict.engine_version ?? []));
+  if (mine === undefined) return [];
+  const others = [...all].filter((version) => version !== mine);
+  return others.length === 0
+    ? []
+    : [
+        `measured with version ${mine} of the engine, others with ${others.join(' and ')}: they do not compare`,
+      ];
+}
+
 /** What differs from the other measurements of the study so much that throughput and latency do not compare. */
 export function unlikeSiblings({ record }: Candidate, told: readonly TrialRecord[]): string[] {
   const mine = record.verdict.traits;
   const others = told.filter(isScored).flatMap(({ verdict }) => verdict.traits ?? []);
-  if (mine === undefined) return [];
+  const versions = otherVersions(record.verdict.engine_version, told);
+  if (mine === undefined) return versions;
   const differs = (
     trait: keyof Traits,
     text: (mine: number, usual: number) => string,
@@ -41,6 +54,7 @@ export function unlikeSiblings({ record }: Candidate, told: readonly TrialRecord
     return difference > tolerance ? [text(value, usual)] : [];
   };
   return [
+    ...versions,
     ...differs(
       'output_tokens',
       (a, b) => `answers have ${a.toFixed(0)} tokens, usual are ${b.toFixed(0)}: another workload`,

@@ -167,6 +167,7 @@ describe.skipIf(!realSshd.available)('a flaky machine', () => {
       smi,
       `#!/bin/sh
 case "$*" in
+*driver_version*) for id in 0 1; do echo "NVIDIA H100, 550.54.15"; done;;
 *compute-apps*) [ "$(cat ${memory})" = 1000 ] || echo "4242, python3, 70000 MiB";;
 *) for id in 0 1 2 3 4 5 6 7; do echo "$id, $(cat ${memory}), 81920"; done;;
 esac
@@ -198,6 +199,8 @@ esac
       expect(output()).toContain('"type":"group.recovered"');
       expectAllTold(project, 4);
       expect(toldIn(project.journal()).every(({ verdict }) => verdict.kind === 'scored')).toBe(true);
+      const page = readFileSync(join(project.runDirectory, 'report.html'), 'utf8');
+      expect(page).toMatch(/<dt>accelerators<\/dt>\s*<dd>2 × NVIDIA H100, driver 550\.54\.15<\/dd>/);
     } finally {
       rmSync(smi);
     }

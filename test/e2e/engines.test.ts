@@ -101,8 +101,11 @@ describe.skipIf(!realSshd.available)(
         expect(verdict).toMatchObject({
           kind: 'scored',
           effects: { MAX_NUM_SEQS: { kind: 'as_asked' }, CONCURRENCY: { kind: 'unknown' } },
+          engine_version: '0.11.2',
         });
       }
+      const page = readFileSync(join(project.runDirectory, 'report.html'), 'utf8');
+      expect(page).toMatch(/<dt>engine version<\/dt>\s*<dd>0\.11\.2<\/dd>/);
     });
 
     test('vllm over two nodes by Ray: head, workers, all devices, then the server', async () => {
@@ -194,7 +197,10 @@ num_prompts = 10
       const head = starts.find(({ given }) => given['--node-rank'] === '0');
       expect(head?.given['--dist-init-addr']).toBe(worker?.given['--dist-init-addr']);
       const told = project.journal().flatMap((entry) => (entry.type === 'told' ? [entry.record] : []));
-      expect(told[0]?.verdict).toMatchObject({ effects: { MAX_RUNNING_REQUESTS: { kind: 'as_asked' } } });
+      expect(told[0]?.verdict).toMatchObject({
+        effects: { MAX_RUNNING_REQUESTS: { kind: 'as_asked' } },
+        engine_version: '0.5.0',
+      });
       expect(project.tools('sglang.bench_serving')[0]?.given).toMatchObject({ '--num-prompts': '10' });
     });
 

@@ -15,7 +15,7 @@ import { sglangEngine } from '../../src/engines/sglang/sglang.ts';
 import { vllmEngine } from '../../src/engines/vllm/vllm.ts';
 import type { Engine, GroupTopology, LogPattern } from '../../src/parallel/ports.ts';
 import { topologyOf } from '../../src/parallel/topology.ts';
-import { npuShareInUse, shareInUse } from '../../src/remote/node-inspection.ts';
+import { hardwareOf, npuShareInUse, shareInUse } from '../../src/remote/node-inspection.ts';
 
 const fixtures = join(import.meta.dirname, '../fixtures');
 const recorded = (name: string): string => readFileSync(join(fixtures, 'recorded', name), 'utf8');
@@ -238,6 +238,24 @@ describe('logs of real engines', () => {
     ].join('\n');
     expect(npuShareInUse(table, [0])).toBeCloseTo(0.0519, 3);
     expect(npuShareInUse(table, [0, 1])).toBeCloseTo(0.9155, 3);
+    expect(hardwareOf(table.split('\n'))).toBe('2 × 910B3, driver unknown');
+  });
+
+  test('the devices of a node and their driver, in words', () => {
+    expect(hardwareOf(['NVIDIA H100 80GB HBM3, 550.54.15', 'NVIDIA H100 80GB HBM3, 550.54.15', ''])).toBe(
+      '2 × NVIDIA H100 80GB HBM3, driver 550.54.15',
+    );
+    const npu = [
+      '| npu-smi 24.1.rc2                 Version: 24.1.rc2                                            |',
+      '| NPU   Name                | Health        | Power(W)    Temp(C)           Hugepages-Usage(page)|',
+      '| 0     Ascend910           | OK            | 171.3       36                0    / 0             |',
+      '| 0     0                   | 0000:9D:00.0  | 0           0    / 0          3145 / 65536         |',
+      '| 1     Ascend910           | Warning       | -           36                0    / 0             |',
+      '| 1     1                   | 0000:9F:00.0  | 0           0    / 0          2888 / 65536         |',
+      '| 0       0                 | 4242          | python3                  | 103                     |',
+    ];
+    expect(hardwareOf(npu)).toBe('2 × Ascend910, driver 24.1.rc2');
+    expect(hardwareOf(['No devices were found', '0, 1024, 65536'])).toBeUndefined();
   });
 });
 

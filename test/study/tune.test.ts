@@ -253,6 +253,12 @@ describe('the confirmation', () => {
       '40 % of the answers end at their limit, usual are 100 %',
       'prefix cache hits of 50 %, usual are 0 %',
     ]);
+    const renewed = told.map((record) =>
+      mark(record, { engine_version: record.trial_id === 2 ? '0.12' : '0.11' }),
+    );
+    expect(unlikeSiblings(candidates(renewed, slos)[2]!, renewed)[0]).toBe(
+      'measured with version 0.12 of the engine, others with 0.11: they do not compare',
+    );
     const canary = canaryOf(strange!, present!);
     expect(canary).toEqual({ prompts: 3, agreement: expect.closeTo(1 / 3, 6) as number, usual: 1 });
     expect(canaryFlags(canary!)[0]).toContain('agree with the present configuration');

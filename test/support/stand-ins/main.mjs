@@ -66,6 +66,7 @@ async function vllmServe(args) {
     port: given['--port'],
     settings: { MAX_NUM_SEQS: seqs, MAX_NUM_BATCHED_TOKENS: batched },
     extra: {
+      'GET /version': { version: '0.11.2' },
       'GET /server_info':
         process.env.VLLM_SERVER_DEV_MODE === '1'
           ? {
@@ -195,6 +196,7 @@ async function sglangServe(args) {
     silence: ['Application startup complete'],
     extra: {
       'GET /health_generate': {},
+      'GET /version': null,
       'GET /get_server_info': null,
       'GET /server_info': {
         ...info,
@@ -247,7 +249,9 @@ async function llamaServer(args) {
     settings: { PARALLEL: slots },
     silence: ['Application startup complete', 'INFO emulated'],
     extra: {
+      'GET /version': null,
       'GET /props': {
+        build_info: 'b6123-4fd1242b',
         total_slots: slots,
         default_generation_settings: { n_ctx: Math.floor(Number(given['--ctx-size']) / slots) },
       },
