@@ -53,6 +53,12 @@ function draw(id: string): void {
 
 const drawAll = (): void => Object.keys(options).forEach(draw);
 
+/** When nobody waits for anything else; not every browser knows such times. */
+function whenIdle(work: () => void): void {
+  if ('requestIdleCallback' in globalThis) requestIdleCallback(work, { timeout: 1000 });
+  else setTimeout(work);
+}
+
 /** One after the other, so that the page answers while many trials are painted. */
 function drawInTurn(ids: readonly string[], done: () => void): void {
   const [first, ...rest] = ids;
@@ -61,7 +67,7 @@ function drawInTurn(ids: readonly string[], done: () => void): void {
     return;
   }
   draw(first);
-  setTimeout(() => drawInTurn(rest, done));
+  whenIdle(() => drawInTurn(rest, done));
 }
 
 function fillFields(): void {
