@@ -2,26 +2,35 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { abort } from './abort.ts';
 import { confirmation } from './confirmation.ts';
+import { overhead } from './overhead.ts';
 import { nested } from './nested.ts';
 import { loadgen } from './loadgen.ts';
+import { manyNodes } from './many-nodes.ts';
 import { makespan } from './makespan.ts';
 import { schedule } from './schedule.ts';
 import { search } from './search.ts';
 import { failures } from './failures.ts';
 import { simulate } from './simulate.ts';
+import { simulationSpeed } from './simulation-speed.ts';
+import { startup } from './startup.ts';
 
 /** `npm run bench [-- NAME] [--full]`: prints tables and writes bench/results/NAME.json. */
-const benches: Readonly<Record<string, (short: boolean) => Promise<readonly object[]>>> = {
-  makespan,
-  simulate,
-  failures,
-  loadgen,
-  schedule,
-  search,
-  nested,
-  confirmation,
-  abort,
-};
+const benches: Readonly<Record<string, (short: boolean) => readonly object[] | Promise<readonly object[]>>> =
+  {
+    makespan,
+    simulate,
+    failures,
+    loadgen,
+    schedule,
+    search,
+    nested,
+    confirmation,
+    abort,
+    startup,
+    'simulation-speed': simulationSpeed,
+    overhead,
+    'many-nodes': manyNodes,
+  };
 
 function table(rows: readonly object[]): string {
   const names = Object.keys(rows[0] ?? {});

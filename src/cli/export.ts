@@ -6,9 +6,8 @@ import { optunaJournal } from '../report/optuna.ts';
 import { vllmSweep } from '../report/vllm-sweep.ts';
 import { csvHeader, csvRow, ourColumns, rowOf } from '../runs/csv.ts';
 import { studyNamed, type SavedStudy } from '../saved-run.ts';
+import type { exportFormats } from './options.ts';
 import { reading, type RunsOptions } from './runs.ts';
-
-export const exportFormats = ['optuna', 'vllm-sweep', 'csv', 'json'] as const;
 
 export interface ExportOptions extends RunsOptions {
   readonly format: (typeof exportFormats)[number];

@@ -8,11 +8,10 @@ import { parseNodeString, readHostfile, type HostGroups } from '../config/host-l
 import { quote } from '../remote/quote.ts';
 import { lookCommand, parseLook, type NodeLook } from '../remote/preflight.ts';
 import { sshConnector } from '../remote/remote-executor.ts';
-import type { CliOptions } from './options.ts';
+import type { CliOptions, initEngines } from './options.ts';
 import { reading } from './runs.ts';
 import { stopOnSignals } from './signals.ts';
 
-export const initEngines = ['script', 'vllm', 'sglang', 'mindie', 'llamacpp'] as const;
 type InitEngine = (typeof initEngines)[number];
 
 export interface InitOptions extends CliOptions {

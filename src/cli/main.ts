@@ -4,9 +4,16 @@ import { ConfigurationError } from '../base/errors.ts';
 import { version } from '../base/version.ts';
 import { normalizeArgv } from './argv.ts';
 import type { CleanOptions } from './clean.ts';
-import { initEngines, type InitOptions } from './init.ts';
+import type { InitOptions } from './init.ts';
 import { addRunCommands, refuseUnknown } from './run-commands.ts';
-import { hostOptions, outputOptions, tuneOptions, wholeNumber, type CliOptions } from './options.ts';
+import {
+  hostOptions,
+  initEngines,
+  outputOptions,
+  tuneOptions,
+  wholeNumber,
+  type CliOptions,
+} from './options.ts';
 import { exitCodes, failureDocument, printFailure } from './outcome.ts';
 
 const examples = `

@@ -23,6 +23,12 @@ export interface CliOptions extends Flags {
   readonly logLevel: string;
 }
 
+/** Whose files `init` writes. */
+export const initEngines = ['script', 'vllm', 'sglang', 'mindie', 'llamacpp'] as const;
+
+/** What `runs export` writes. */
+export const exportFormats = ['optuna', 'vllm-sweep', 'csv', 'json'] as const;
+
 export function wholeNumber(minimum: number) {
   return (text: string): number => {
     const value = Number(text);

@@ -1,8 +1,8 @@
 import { Option, type Command } from 'commander';
 import { didYouMean } from '../config/problems.ts';
 import type { DashboardOptions } from './dashboard.ts';
-import { exportFormats, type ExportOptions } from './export.ts';
-import { wholeNumber } from './options.ts';
+import type { ExportOptions } from './export.ts';
+import { exportFormats, wholeNumber } from './options.ts';
 import type { RepairOptions, RunsOptions } from './runs.ts';
 import type { ShowOptions } from './show.ts';
 

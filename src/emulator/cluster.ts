@@ -3,7 +3,7 @@ import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { NodeConfig } from '../config/parallel-config.ts';
 import { need } from '../base/assert.ts';
-import { keyPair, publicBytes, startHost, type EmulatedHost } from './host.ts';
+import { keyPair, publicBytes, startHost, type EmulatedHost, type KeyPair } from './host.ts';
 
 /** SSH hosts on this machine, each with an address, a host key, a directory and processes of its own. */
 export interface EmulatedCluster extends AsyncDisposable {
@@ -18,14 +18,25 @@ export interface EmulatedCluster extends AsyncDisposable {
 
 let clusters = 0;
 
-export async function startCluster(count: number): Promise<EmulatedCluster> {
+export interface ClusterOptions {
+  /** The key that lets one in. */
+  readonly clientKey?: KeyPair;
+  /** Of all its hosts; any that is free without it. */
+  readonly port?: number;
+  /** The first three numbers of its addresses: those of two clusters at the same time are not the same. */
+  readonly net?: string;
+}
+
+export async function startCluster(count: number, options: ClusterOptions = {}): Promise<EmulatedCluster> {
   const directory = mkdtempSync(join(tmpdir(), 'optimizer-cluster-'));
-  const clientKey = keyPair();
+  const {
+    clientKey = keyPair(),
+    port = 0,
+    net = `127.${100 + (process.pid % 100)}.${clusters++ % 250}`,
+  } = options;
   const identity = join(directory, 'id');
   const knownHosts = join(directory, 'known_hosts');
   writeFileSync(identity, clientKey.private, { mode: 0o600 });
-  // Loopback addresses that two clusters at the same time do not share; the port is that of the first host.
-  const net = `127.${100 + (process.pid % 100)}.${clusters++ % 250}`;
   const hosts: EmulatedHost[] = [];
   const dispose = async (): Promise<void> => {
     await Promise.all(hosts.map(async (host) => host[Symbol.asyncDispose]()));
@@ -36,7 +47,7 @@ export async function startCluster(count: number): Promise<EmulatedCluster> {
       hosts.push(
         await startHost({
           address: `${net}.${index + 1}`,
-          port: hosts[0]?.port ?? 0,
+          port: hosts[0]?.port ?? port,
           directory: join(directory, `node${index}`),
           clientKey,
         }),

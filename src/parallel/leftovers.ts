@@ -26,5 +26,9 @@ export function parseCensus(host: string, stdout: string): OwnedFound[] {
     });
 }
 
+/** Tokens of the guardians that a census found. */
+export const guardedIn = (stdout: string): ReadonlySet<string> =>
+  new Set([...stdout.matchAll(/^guardian (\S+)$/gm)].flatMap(([, token]) => token ?? []));
+
 /** Left by an optimizer of this machine that is gone. */
 export const isOrphan = ({ controller }: OwnedFound): boolean => controllerLives(controller) === false;

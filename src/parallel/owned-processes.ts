@@ -4,7 +4,7 @@ import { SimulatorStartError, SimulatorStopError } from '../base/errors.ts';
 import { fromSeconds, groupId, ms, type GroupId, type Ms } from '../base/units.ts';
 import type { ServiceGroupConfig } from '../config/parallel-config.ts';
 import type { GroupDependencies, StartContext } from './group-dependencies.ts';
-import { isOrphan, parseCensus, type OwnedFound } from './leftovers.ts';
+import { guardedIn, isOrphan, parseCensus, type OwnedFound } from './leftovers.ts';
 import type { Command, Guard, LaunchPlan, Owner, PlannedProcess } from './ports.ts';
 import type { WatchedProcess } from './running-service.ts';
 import type { Node } from './topology.ts';
@@ -43,21 +43,24 @@ export class OwnedProcesses {
       nodes.map(async ({ executor }) => {
         const options = { signal, timeout: commandTimeout };
         const { stdout } = await executor.run(this.#deps.runtime.census(), options);
-        return parseCensus(executor.host, stdout);
+        return { processes: parseCensus(executor.host, stdout), guarded: guardedIn(stdout) };
       }),
     );
-    const orphans = found.flat().filter((one) => one.run !== this.#deps.runId && isOrphan(one));
+    const all = found.flatMap(({ processes }) => processes);
+    const orphans = all.filter((one) => one.run !== this.#deps.runId && isOrphan(one));
     if (orphans[0] !== undefined) throw this.#leftBehind(orphans[0], orphans);
-    for (const [rank, there] of found.entries()) {
+    for (const [rank, { processes }] of found.entries()) {
       const token = this.#token(rank);
-      if (there.some((one) => one.token === token)) this.#touched.add(rank);
+      if (processes.some((one) => one.token === token)) this.#touched.add(rank);
     }
     await this.end(ms(0));
     // A guardian of an earlier session, or of a connection that broke, must not end what is started now.
     await settleAll(
-      nodes.map(async ({ executor }, rank) =>
-        executor.run(this.#deps.runtime.dismiss(this.#token(rank)), { signal, timeout: commandTimeout }),
-      ),
+      nodes.map(async ({ executor }, rank) => {
+        const token = this.#token(rank);
+        if (found[rank]?.guarded.has(token) === true)
+          await executor.run(this.#deps.runtime.dismiss(token), { signal, timeout: commandTimeout });
+      }),
     );
   }
 

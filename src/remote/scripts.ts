@@ -117,21 +117,26 @@ find_all() {
 }`;
 }
 
-/** Prints a line `pid|run|group|token|controller|name|boot` for each process of our user that carries any token. */
+/**
+ * Prints a line `pid|run|group|token|controller|name|boot` for each process of our user that carries any token, and
+ * `guardian TOKEN` for each guardian.
+ */
 export const census = `${statFields}
 IFS= read -r boot </proc/sys/kernel/random/boot_id
-for f in $(grep -la -- 'OPTIMIZER_TOKEN=' /proc/[0-9]*/environ 2>/dev/null); do
+for f in $(grep -laE -- 'OPTIMIZER_(TOKEN|GUARDIAN)=' /proc/[0-9]*/environ 2>/dev/null); do
   p=\${f#/proc/}; p=\${p%/environ}
   [ -O "/proc/$p" ] && stat_of $p && [ "$state" != Z ] || continue
-  run= group= rank= controller= token=
+  run= group= rank= controller= token= guardian=
   tr '\\0' '\\n' <"$f" 2>/dev/null | {
     while IFS= read -r v; do
       case $v in
         OPTIMIZER_RUN_ID=*) run=\${v#*=};; OPTIMIZER_GROUP=*) group=\${v#*=};; NODE_RANK=*) rank=\${v#*=};;
         OPTIMIZER_CONTROLLER=*) controller=\${v#*=};; OPTIMIZER_TOKEN=*) token=\${v#*=};;
+        OPTIMIZER_GUARDIAN=*) guardian=\${v#*=};;
       esac
     done
     IFS= read -r name <"/proc/$p/comm"
+    [ -z "$guardian" ] || echo "guardian $guardian"
     [ -n "$token" ] && echo "$p|$run|$group|$token|$controller|$name|$boot"
   }
 done

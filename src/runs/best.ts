@@ -6,7 +6,6 @@ import { redactSecrets } from '../base/redact.ts';
 import type { Field, ServingParams } from '../core/space/field.ts';
 import { valueText } from '../core/space/format.ts';
 import type { EngineNeeds, GroupTopology, LaunchPlan } from '../parallel/ports.ts';
-import { deploymentFiles } from './deployment.ts';
 import { launchScript } from './launch-script.ts';
 
 export interface BestFiles {
@@ -51,6 +50,8 @@ function tunedDocument({ document, engine, benchmark, params }: BestFiles): stri
 export async function writeBest(directory: string, best: BestFiles): Promise<Record<string, string>> {
   makeDirectory(directory, 0o700);
   const { plan, topology, quote } = best;
+  // Its YAML library takes as long to load as the rest of a run; nobody waits for it here.
+  const { deploymentFiles } = await import('./deployment.ts');
   const env = best.fields
     .filter((field) => field.config_position === 'env' && best.params[field.name] !== undefined)
     .map((field) => `${field.name}=${quote(valueText(best.params[field.name] as never, field))}\n`);

@@ -74,6 +74,21 @@ describe('the house', () => {
     expect(allowed({ from: 'runs/csv.ts', to: 'parallel/service-group.ts', typeOnly: false })).toBe(false);
   });
 
+  test('the command line alone loads nothing heavy: help and version come at once', () => {
+    const [loaded, packages] = [new Set<string>(), new Set<string>()];
+    const load = (file: string): void => {
+      if (loaded.has(file)) return;
+      loaded.add(file);
+      for (const [, from = ''] of text(file).matchAll(/^import\s+(?!type\s)[^;]*?from\s+'([^']+)'/gms)) {
+        if (from.startsWith('.')) load(relative(root, resolve(root, dirname(file), from)));
+        else if (!from.startsWith('node:')) packages.add(from);
+      }
+    };
+    load('cli/main.ts');
+    expect([...packages].sort()).toEqual(['commander', 'leven']);
+    expect(loaded.size).toBeLessThan(15);
+  });
+
   test('no circular imports', () => {
     const edges = new Map<string, string[]>();
     for (const { from, to, typeOnly } of imports)

@@ -158,6 +158,56 @@ describe('a replica', () => {
     fc.assert(property, { numRuns: 40 });
   });
 
+  test('steps that are only counted are the steps that are taken one by one', () => {
+    const request = fc.record({
+      promptTokens: fc.integer({ min: 1, max: 1500 }),
+      outputTokens: fc.integer({ min: 1, max: 300 }),
+      /** Steps after which it comes. */
+      at: fc.integer({ min: 0, max: 100 }),
+      /** Steps after it came after which its client goes away. */
+      patience: fc.option(fc.integer({ min: 0, max: 300 })),
+    });
+    interface Timed {
+      readonly promptTokens: number;
+      readonly outputTokens: number;
+      readonly at: number;
+      readonly patience: number | null;
+    }
+    const comingAt = (now: number, all: readonly Timed[]) =>
+      all.map((one, id) => ({ ...one, id })).filter(({ at }) => at === now);
+    const goingAt = (now: number, all: readonly Timed[]) =>
+      [...all.keys()].filter((id) => all[id]!.patience !== null && all[id]!.at + all[id]!.patience === now);
+    let preemptions = 0;
+    const property = fc.property(
+      fc.array(request, { minLength: 1, maxLength: 90, size: 'max' }),
+      fc.boolean(),
+      fc.integer({ min: 1, max: 90 }),
+      fc.integer({ min: 8, max: 2100 }),
+      (requests, chunked, max_num_seqs, budget) => {
+        const settings = {
+          ...{ ...tight, max_num_seqs, enable_chunked_prefill: chunked, gpu_memory_utilization: 0.8885 },
+          max_num_batched_tokens: chunked ? budget : 2048,
+        };
+        const [glides, walks] = [new Replica(deployment, settings), new Replica(deployment, settings)];
+        for (let now = 0; now < 1000; now++) {
+          const [come, go] = [comingAt(now, requests), goingAt(now, requests)];
+          for (const replica of [glides, walks]) {
+            come.forEach((one) => replica.add(one));
+            go.forEach((id) => replica.remove(id));
+          }
+          // To say how full the cache is, it has to apply what it counted.
+          expect(walks.cacheUsage).toBeGreaterThanOrEqual(0);
+          expect(glides.step()).toEqual(walks.step());
+        }
+        expect(glides.counters).toEqual(walks.counters);
+        expect(glides.cacheUsage).toBe(walks.cacheUsage);
+        preemptions += glides.counters.preemptions;
+      },
+    );
+    fc.assert(property, { numRuns: 30 });
+    expect(preemptions).toBeGreaterThan(0);
+  });
+
   test('a request that is given up leaves nothing behind', () => {
     const replica = new Replica(deployment, wide);
     replica.add({ id: 1, promptTokens: 100, outputTokens: 50 });

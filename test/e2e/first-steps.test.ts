@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { initEngines } from '../../src/cli/init.ts';
+import { initEngines } from '../../src/cli/options.ts';
 import { journalText } from '../../src/runs/journal-content.ts';
 import { madeUpJournal, type MadeUp } from '../support/journal.ts';
 import { realSshd, type SshdCluster } from '../support/sshd.ts';

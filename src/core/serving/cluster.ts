@@ -105,7 +105,7 @@ export function simulateLoad(
   };
   const end = (index: number): void => {
     const step = need(steps[index], 'step');
-    for (const id of step.tokens) need(flights.get(id), 'flight').firstMs ??= now;
+    for (const id of step.first) need(flights.get(id), 'flight').firstMs = now;
     for (const id of step.finished) {
       const { sentMs, dueMs, firstMs } = need(flights.get(id), 'flight');
       flights.delete(id);

@@ -24,8 +24,25 @@ export interface Step {
   readonly durationMs: number;
   /** Requests that get a token, in the order of the batch. */
   readonly tokens: readonly number[];
+  /** Those of them whose first it is. */
+  readonly first: readonly number[];
   readonly finished: readonly number[];
 }
+
+/**
+ * Steps in which nothing happens but one more token for every running sequence: nobody comes, ends, or runs out of
+ * blocks. They are most of all steps, and are counted in place of being applied.
+ */
+interface Glide {
+  /** Of these steps that are still to come. */
+  left: number;
+  /** Taken, and not applied to the sequences yet. */
+  taken: number;
+  contextTokens: number;
+  readonly ids: readonly number[];
+}
+
+const nobody: readonly number[] = [];
 
 export interface ReplicaCounters {
   preemptions: number;
@@ -47,6 +64,7 @@ export class Replica {
   #freeBlocks: number;
   readonly #waiting: Sequence[] = [];
   readonly #running: Sequence[] = [];
+  #glide: Glide = { left: 0, taken: 0, contextTokens: 0, ids: nobody };
   readonly counters: ReplicaCounters = { preemptions: 0, promptTokens: 0, generationTokens: 0, steps: 0 };
 
   /** @throws RangeError for settings that cannot start: see `planMemory` */
@@ -69,16 +87,19 @@ export class Replica {
 
   /** Share of the KV cache in use. */
   get cacheUsage(): number {
+    this.#land();
     return 1 - this.#freeBlocks / this.totalBlocks;
   }
 
   add(request: EngineRequest): void {
     const { promptTokens } = request;
+    this.#land();
     this.#waiting.push({ request, generated: 0, cached: 0, toPrefill: promptTokens, blocks: 0 });
   }
 
   /** Takes a request out, wherever it is: its client went away. */
   remove(id: number): void {
+    this.#land();
     for (const list of [this.#waiting, this.#running]) {
       const index = list.findIndex(({ request }) => request.id === id);
       if (index === -1) continue;
@@ -89,6 +110,8 @@ export class Replica {
 
   /** Plans and takes the next step; undefined when there is nothing to do. The caller lets its time pass. */
   step(): Step | undefined {
+    if (this.#glide.left > 0) return this.#glideOn(this.#glide);
+    this.#land();
     const batch: { readonly sequence: Sequence; readonly tokens: number }[] = [];
     let budget = this.#settings.max_num_batched_tokens;
     for (let i = 0; i < this.#running.length && budget > 0; i++) {
@@ -107,7 +130,71 @@ export class Replica {
       sequences: batch.length,
       contextTokens: batch.reduce((sum, { sequence }) => sum + sequence.cached, 0),
     };
-    return this.#complete(batch, stepMs(this.#deployment, this.#settings, load));
+    const step = this.#complete(batch, stepMs(this.#deployment, this.#settings, load));
+    this.#takeOff();
+    return step;
+  }
+
+  #glideOn(glide: Glide): Step {
+    const sequences = glide.ids.length;
+    const { contextTokens } = glide;
+    const load = { tokens: sequences, sequences, contextTokens };
+    glide.left--;
+    glide.taken++;
+    glide.contextTokens += sequences;
+    this.counters.steps++;
+    this.counters.generationTokens += sequences;
+    const durationMs = stepMs(this.#deployment, this.#settings, load);
+    return { durationMs, tokens: glide.ids, first: nobody, finished: nobody };
+  }
+
+  /** Applies the steps that were only counted, and ends the glide. */
+  #land(): void {
+    const { taken } = this.#glide;
+    this.#glide.left = this.#glide.taken = 0;
+    if (taken === 0) return;
+    for (const sequence of this.#running) {
+      this.#grow(sequence, taken);
+      sequence.cached += taken;
+      sequence.generated += taken;
+    }
+  }
+
+  /** Finds out for how many steps from here nothing will happen. */
+  #takeOff(): void {
+    const running = this.#running;
+    const budget = this.#settings.max_num_batched_tokens - running.length;
+    const [head] = this.#waiting;
+    if (running.length === 0 || budget < 0) return;
+    if (head !== undefined && running.length < this.#settings.max_num_seqs && this.#fits(head, budget))
+      return;
+    let left = Infinity;
+    let contextTokens = 0;
+    for (const { request, generated, cached, toPrefill } of running) {
+      if (cached < toPrefill) return;
+      left = Math.min(left, request.outputTokens - generated - 1);
+      contextTokens += cached;
+    }
+    while (left > 0 && this.#blocksAfter(left) > this.#freeBlocks) left = Math.floor(left / 2);
+    if (left > 0)
+      this.#glide = { left, taken: 0, contextTokens, ids: running.map(({ request }) => request.id) };
+  }
+
+  /** How many more blocks so many tokens for each running sequence need. */
+  #blocksAfter(tokens: number): number {
+    return this.#running.reduce(
+      (sum, { cached, blocks }) => sum + Math.max(0, this.#blocksFor(cached + tokens) - blocks),
+      0,
+    );
+  }
+
+  /** Whether a sequence that waits could be taken in. A new one never drives out one that runs. */
+  #fits(sequence: Sequence, budget: number): boolean {
+    return (
+      budget > 0 &&
+      this.#chunk(sequence, budget) > 0 &&
+      this.#blocksFor(sequence.toPrefill + 1) <= this.#freeBlocks
+    );
   }
 
   /** Tokens of a sequence that the next step computes: one when it decodes, a piece of its prompt before. */
@@ -123,9 +210,8 @@ export class Replica {
     while (budget > 0 && this.#running.length < this.#settings.max_num_seqs) {
       const sequence = this.#waiting[0];
       if (sequence === undefined) return;
+      if (!this.#fits(sequence, budget)) return;
       const tokens = this.#chunk(sequence, budget);
-      // A new sequence never drives out one that runs.
-      if (tokens === 0 || this.#blocksFor(sequence.toPrefill + 1) > this.#freeBlocks) return;
       this.#waiting.shift();
       this.#running.push(sequence);
       this.#grow(sequence, tokens);
@@ -168,6 +254,7 @@ export class Replica {
 
   #complete(batch: readonly { sequence: Sequence; tokens: number }[], durationMs: number): Step {
     const tokens: number[] = [];
+    const first: number[] = [];
     const finished: number[] = [];
     for (const { sequence, tokens: computed } of batch) {
       const prefilling = sequence.cached < sequence.toPrefill;
@@ -177,12 +264,13 @@ export class Replica {
       sequence.generated++;
       this.counters.generationTokens++;
       tokens.push(sequence.request.id);
+      if (sequence.generated === 1) first.push(sequence.request.id);
       if (sequence.generated < sequence.request.outputTokens) continue;
       finished.push(sequence.request.id);
       this.#release(sequence);
       this.#running.splice(this.#running.indexOf(sequence), 1);
     }
     this.counters.steps++;
-    return { durationMs, tokens, finished };
+    return { durationMs, tokens, first, finished };
   }
 }

@@ -1,0 +1,10 @@
+import { servings, study } from './studies.ts';
+
+/** `FIRST STEP COUNT TABLE`: studies with these seeds, one after the other. */
+const [first, step, count, table = '{}'] = process.argv.slice(2);
+for (let i = 0; i < Number(count); i++)
+  await study(
+    servings['chat']!,
+    Number(first) + i * Number(step),
+    JSON.parse(table) as Record<string, never>,
+  );
