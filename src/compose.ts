@@ -255,7 +255,7 @@ async function announce(
       slos: settings.fitness,
       groups: members,
       ...(numerics.length === 0 ? {} : { changes_numerics: numerics }),
-      ...(settings === options.settings ? {} : { fields: ownFields(settings) }),
+      fields: ownFields(settings),
     });
   }
   events.emit({

@@ -11,6 +11,7 @@ import type { ServiceGroup } from './parallel/service-group.ts';
 import { quote } from './remote/quote.ts';
 import { summarize, type Summary } from './report/summary.ts';
 import type { Ending } from './study/agenda.ts';
+import { ownFields } from './refine.ts';
 import { writeBest } from './runs/best.ts';
 import { writeReport } from './run-report.ts';
 import type { FileRunStore, RunPaths } from './runs/run-store.ts';
@@ -37,12 +38,12 @@ async function keepBest(
 ): Promise<Record<string, string>> {
   const group = groups.find(({ id }) => id === best.group_id) ?? groups[0];
   if (group === undefined) return {};
-  const { engine: name, engineConfig, benchmark, space } = settings;
+  const { engine: name, engineConfig, benchmark } = settings;
   const engine = engineNamed(name);
   const topology = group.topology(best.trial_id);
   return writeBest(directory, {
     params: best.params,
-    fields: space.fields,
+    fields: ownFields(settings),
     plan: engine.plan(engineConfig, best.params, topology),
     topology,
     needs: engine.needs?.(engineConfig) ?? {},

@@ -4,7 +4,14 @@ import writeFileAtomic from 'write-file-atomic';
 import { isTable } from './config/toml.ts';
 import { redactSecrets } from './base/redact.ts';
 import type { LaunchPlan } from './parallel/ports.ts';
-import { isScored, type ErrorRecord, type JournalEntry, type RunStatus } from './parallel/records.ts';
+import {
+  isScored,
+  toldIn,
+  type ErrorRecord,
+  type JournalEntry,
+  type RunStatus,
+  type TrialRecord,
+} from './parallel/records.ts';
 import { quote } from './remote/quote.ts';
 import type { ScoredStatistics } from './report/comparison.ts';
 import { reportDocument, type LaunchCommand } from './report/document.ts';
@@ -75,7 +82,9 @@ export const planOf = (directory: string, trial: number): LaunchPlan | undefined
 /** How every node of the recommended service is started, as its trial did. */
 function launchOf(directory: string, { best, groups }: Summary): LaunchCommand[] {
   if (best === null) return [];
-  const plan = planOf(directory, best.trial_id);
+  // As best/launch.sh has it, once that is written.
+  const written = readJson(join(directory, 'best', 'plan.json')) as LaunchPlan | undefined;
+  const plan = written ?? planOf(directory, best.trial_id);
   const hosts = groups.find(({ group_id }) => group_id === best.group_id)?.hosts ?? [];
   return (plan?.stages ?? []).flatMap(({ processes }) =>
     processes.map((process) => ({
@@ -87,25 +96,46 @@ function launchOf(directory: string, { best, groups }: Summary): LaunchCommand[]
 }
 
 const logLimit = 2000;
-const allLogs = 400_000;
+const servedLogLimit = 600;
+const roomInPage = 400_000;
 
-/** Where a service said why it could not serve; bounded in all, the newest first. */
-function logsOf(directory: string, entries: readonly JournalEntry[]): Record<number, string> {
-  const logs: Record<number, string> = {};
-  let size = 0;
-  for (const entry of [...entries].reverse()) {
-    if (size > allLogs) break;
-    if (entry.type !== 'told' || entry.record.verdict.kind === 'scored') continue;
-    const { trial_id } = entry.record;
-    const text = readText(join(directory, 'trials', String(trial_id), 'service.log'))
-      ?.slice(-logLimit)
-      .trim();
+/** A text of each trial, as far as there is room for all of them. */
+function bounded(
+  trials: readonly TrialRecord[],
+  textOf: (trial: TrialRecord) => string | undefined,
+): Record<number, string> {
+  const texts: Record<number, string> = {};
+  let left = roomInPage;
+  for (const trial of trials) {
+    if (left <= 0) break;
+    const text = textOf(trial);
     if (text === undefined || text === '') continue;
-    logs[trial_id] = text;
-    size += text.length;
+    texts[trial.trial_id] = text;
+    left -= text.length;
   }
-  return logs;
+  return texts;
 }
+
+/** Those that could not be served first, the newest first: their logs say why. */
+function inOrderOfInterest(entries: readonly JournalEntry[]): TrialRecord[] {
+  const newest = toldIn(entries).reverse();
+  const isServed = (record: TrialRecord): boolean => record.verdict.kind === 'scored';
+  return [...newest.filter((one) => !isServed(one)), ...newest.filter(isServed)];
+}
+
+const logsOf = (directory: string, trials: readonly TrialRecord[]): Record<number, string> =>
+  bounded(trials, ({ trial_id, verdict }) =>
+    readText(join(directory, 'trials', String(trial_id), 'service.log'))
+      ?.slice(verdict.kind === 'scored' ? -servedLogLimit : -logLimit)
+      .trim(),
+  );
+
+const plansOf = (directory: string, trials: readonly TrialRecord[]): Record<number, string> =>
+  bounded(trials, ({ trial_id }) =>
+    planOf(directory, trial_id)
+      ?.stages.flatMap(({ processes }) => processes.map((one) => processLine(one, quote)))
+      .join('\n'),
+  );
 
 /** Keys of an engine's table that are shown elsewhere. */
 const shownElsewhere = ['target_field', 'fields', 'presets'];
@@ -134,9 +164,9 @@ function settingOf(
   const groups = entries.flatMap((entry) => ('groups' in entry ? entry.groups : []));
   const hardware = new Set(groups.flatMap((group) => group.hardware ?? []));
   const versions = new Set(
-    entries.flatMap((entry) =>
-      entry.type === 'told' && isScored(entry.record) ? (entry.record.verdict.engine_version ?? []) : [],
-    ),
+    toldIn(entries)
+      .filter(isScored)
+      .flatMap(({ verdict }) => verdict.engine_version ?? []),
   );
   const told = (found: ReadonlySet<string>): string =>
     found.size === 0 ? 'nothing on the nodes told' : [...found].join('\n');
@@ -172,6 +202,7 @@ function htmlOf(
   state: RunState,
 ): string {
   const saved = readJson(join(directory, 'settings.json')) as SavedRun | undefined;
+  const trials = inOrderOfInterest(entries);
   return reportDocument({
     entries,
     ...state,
@@ -179,7 +210,8 @@ function htmlOf(
     scored: scoredStatistics(directory, run),
     launch: launchOf(directory, state.summary),
     setting: settingOf(run, entries, saved),
-    logs: logsOf(directory, entries),
+    logs: logsOf(directory, trials),
+    plans: plansOf(directory, trials),
     script: asset('main.js'),
     style: asset('style.css'),
   });
@@ -199,7 +231,7 @@ export async function writeReport(
 ): Promise<Record<string, string>> {
   const run = startOf(entries);
   if (run === undefined) return {};
-  const told = entries.flatMap((entry) => (entry.type === 'told' ? [entry.record] : []));
+  const told = toldIn(entries);
   const files = {
     [names.report]: htmlOf(directory, entries, run, state),
     [names.pareto]: paretoTable(told, run.slos),

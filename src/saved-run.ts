@@ -1,7 +1,7 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { ConfigurationError } from './base/errors.ts';
-import type { JournalEntry, TrialRecord } from './parallel/records.ts';
+import { toldIn, type JournalEntry, type TrialRecord } from './parallel/records.ts';
 import { runIds, runNamed } from './runs/catalog.ts';
 import { readJournal } from './runs/journal-content.ts';
 import { isWritten } from './runs/lock.ts';
@@ -20,17 +20,26 @@ export interface SavedStudy {
   readonly status: Summary['status'] | 'running' | 'killed';
 }
 
+/** The files that the end of the run left, by the names of summary.json. */
+function artifactsOf(directory: string): Summary['artifacts'] {
+  try {
+    return (JSON.parse(readFileSync(join(directory, 'summary.json'), 'utf8')) as Summary).artifacts;
+  } catch {
+    return {}; // it goes on, or its end did not come
+  }
+}
+
 /** @returns undefined where the run never began. @throws where its journal is damaged */
 async function read(directory: string): Promise<SavedStudy | undefined> {
   const { entries } = await readJournal(join(directory, 'journal.jsonl'));
   const start = startOf(entries);
   if (start === undefined) return undefined;
-  const { summary, isRunning } = stateOf(entries);
+  const { summary, isRunning } = stateOf(entries, artifactsOf(directory));
   const unfinished = isWritten(join(directory, 'lock')) ? 'running' : 'killed';
   return {
     runId: start.run_id,
     ...{ directory, entries, start, summary },
-    told: entries.flatMap((entry) => (entry.type === 'told' ? [entry.record] : [])),
+    told: toldIn(entries),
     status: isRunning ? unfinished : summary.status,
   };
 }

@@ -64,6 +64,10 @@ interface Looked {
   readonly failure?: Finding;
 }
 
+const asTrial0 = (settings: Settings) => ({
+  ...{ runId: 'check', trialId: trialId(0), start: 0, sharesPaths: sharesPaths(settings) },
+});
+
 async function look(
   { settings, world }: { readonly settings: Settings; readonly world: World },
   group: ServiceGroupConfig,
@@ -73,8 +77,7 @@ async function look(
 ): Promise<NodeReport> {
   const { engine, runtime, probe } = world;
   const rank = group.nodes.indexOf(node);
-  const run = { runId: 'check', trialId: trialId(0), start: 0, sharesPaths: sharesPaths(settings) };
-  const topology = topologyOf(group, run);
+  const topology = topologyOf(group, asTrial0(settings));
   const plan = engine.plan(settings.engineConfig, settings.space.current, topology);
   const { executable, model = '' } = engine.needs?.(settings.engineConfig) ?? {};
   const isOnHost = settings.runtime.kind === 'host';
@@ -199,6 +202,11 @@ export async function check(options: CliOptions): Promise<number> {
   try {
     ({ settings } = await loadSettings(options));
     world = worldOf({ ...settings, simulation: undefined });
+    // What is wrong without a node is no fault of one.
+    for (const group of settings.parallel.service_groups) {
+      const topology = topologyOf(group, asTrial0(settings));
+      world.engine.plan(settings.engineConfig, settings.space.current, topology);
+    }
   } catch (error) {
     return printFailure(error, exitCodes.usage, json);
   }

@@ -119,8 +119,10 @@ async function loadHosts(options: CleanOptions): Promise<Loaded> {
   }
 }
 
-function table(rows: readonly Row[]): string {
-  if (rows.length === 0) return 'nothing of ours is running\n';
+function table(rows: readonly Row[], asked: number, unknown: number): string {
+  if (rows.length === 0 && unknown === asked) return '';
+  const where = unknown === 0 ? '' : ` on the ${asked - unknown} of ${asked} hosts that could be looked at`;
+  if (rows.length === 0) return `nothing of ours is running${where}\n`;
   const cells = rows.map((row) => [
     row.host,
     row.run,
@@ -184,7 +186,10 @@ export async function clean(options: CleanOptions): Promise<number> {
     process.stdout.write(
       `${JSON.stringify({ schema: 1, processes: listed, restored, errors: failures.map(({ message }) => message) }, null, 2)}\n`,
     );
-  } else process.stdout.write(table(rows) + restored.map((path) => `put back ${path}\n`).join(''));
+  } else
+    process.stdout.write(
+      table(rows, nodes.length, failures.length) + restored.map((path) => `put back ${path}\n`).join(''),
+    );
   for (const failure of failures) process.stderr.write(`error: ${failure.message}\n  → ${failure.remedy}\n`);
   const unclean = failures.length > 0 || rows.some((row) => row.outcome === 'STILL RUNNING');
   return unclean ? exitCodes.infrastructure : 0;

@@ -82,14 +82,21 @@ function changesText(what: string, changes: readonly Changed[] | null): string {
   return `${what}:\n${columns(rows)}`;
 }
 
+function changedParams(
+  first: Readonly<Record<string, unknown>>,
+  second: Readonly<Record<string, unknown>>,
+): string[][] {
+  const cell = (value: unknown): string => (value === undefined ? '–' : oneLine(JSON.stringify(value)));
+  return Object.keys({ ...first, ...second }).flatMap((name) =>
+    first[name] === second[name] ? [] : [[`  ${name}`, cell(first[name]), cell(second[name])]],
+  );
+}
+
 function text(
   { settings, space, same_setup, best, common, verdict, why }: Difference,
   [a, b]: readonly SavedStudy[],
 ): string {
-  const params = Object.entries(best?.params ?? {}).flatMap(([name, first]) => {
-    const second = best?.params_of_second[name];
-    return first === second ? [] : [[`  ${name}`, String(first), String(second)]];
-  });
+  const params = best === null ? [] : changedParams(best.params, best.params_of_second);
   const head = ['  trial', 'trial', 'tok/s (runs)', 'tok/s (runs)', 'ratio', 'slower'];
   const rows = [...(best === null ? [] : [best]), ...common].map(rowOf);
   return [

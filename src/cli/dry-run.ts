@@ -1,7 +1,10 @@
+import type { Field } from '../core/space/field.ts';
+import { isLoad } from '../core/tuning/load-fields.ts';
+import { ownFields } from '../refine.ts';
 import { sharesPaths } from '../wiring.ts';
 import { engineNamed } from '../engines/index.ts';
 import { need } from '../base/assert.ts';
-import { ms, trialId } from '../base/units.ts';
+import { formatDuration, ms, trialId } from '../base/units.ts';
 import type { Settings } from '../config/settings.ts';
 import { budgetOptions } from '../plan-budget.ts';
 import { Budget } from '../study/budget.ts';
@@ -81,7 +84,8 @@ function describe({ settings }: Loaded) {
         work_dir: workDir,
       })),
     })),
-    space: { dimensions: space.dimensions, fields: space.fields },
+    space: { dimensions: space.dimensions, fields: ownFields(settings) },
+    load_search: settings.nestedLoad === undefined ? null : { probes: settings.nestedLoad.probes },
     constraints:
       settings.rules.constraints?.map(({ expr, reason }) => ({ expr, reason: reason ?? null })) ?? [],
     presets: settings.presets,
@@ -120,7 +124,11 @@ function text(dry: Description): string {
     ({ group_id, nodes }) =>
       `  group ${group_id}: ${nodes.map(({ rank, host, device_ids }) => `${rank === 0 ? 'master ' : ''}${host} (devices ${device_ids.join(',')})`).join(', ')}`,
   );
-  const fields = dry.space.fields.map((field) => `  ${field.name} (${field.dtype}): ${fieldText(field)}`);
+  const isProbed = (field: Field): boolean => dry.load_search !== null && isLoad(field);
+  const fields = dry.space.fields.map(
+    (field) =>
+      `  ${field.name} (${field.dtype}): ${fieldText(field)}${isProbed(field) ? '; searched while the service runs' : ''}`,
+  );
   const files = dry.plan.files.map(
     ({ rank, path, content }) => `  node ${rank}: ${path}\n${content.trim().replace(/^/gm, '    ')}`,
   );
@@ -132,12 +140,18 @@ function text(dry: Description): string {
   ];
   return [
     `engine ${dry.engine}, benchmark ${dry.benchmark}, seed ${dry.seed}, ${dry.evaluations} evaluations`,
+    ...(dry.budget.seconds === null ? [] : [`budget ${formatDuration(ms(dry.budget.seconds * 1000))}`]),
     dry.budget.outlook ??
-      'what fits into a budget is told after the first start, or with expected_start and expected_benchmark',
+      'how long it takes is told after the first start; now, with expected_start and expected_benchmark',
     `${dry.groups.length} group(s):`,
     ...groups,
-    `search space, ${dry.space.dimensions} dimension(s), ${sizeText(dry.space.fields)}:`,
+    `search space, ${dry.space.dimensions} dimension(s), ${sizeText(dry.space.fields.filter((field) => !isProbed(field)))}:`,
     ...fields,
+    ...(dry.load_search === null
+      ? []
+      : [
+          `  at most ${dry.load_search.probes} loads a configuration, from the best one's so far (load_probes)`,
+        ]),
     ...dry.constraints.map(
       ({ expr, reason }) => `  constraint: ${expr}${reason === null ? '' : ` (${reason})`}`,
     ),

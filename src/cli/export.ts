@@ -1,5 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import type { Dtype, Field, ParamValue } from '../core/space/field.ts';
 import type { TrialRecord } from '../parallel/records.ts';
 import { optunaJournal } from '../report/optuna.ts';
@@ -7,7 +6,7 @@ import { vllmSweep } from '../report/vllm-sweep.ts';
 import { csvHeader, csvRow, ourColumns, rowOf } from '../runs/csv.ts';
 import { studyNamed, type SavedStudy } from '../saved-run.ts';
 import type { exportFormats } from './options.ts';
-import { reading, type RunsOptions } from './runs.ts';
+import { reading, writeWhereTold, type RunsOptions } from './runs.ts';
 
 export interface ExportOptions extends RunsOptions {
   readonly format: (typeof exportFormats)[number];
@@ -55,8 +54,7 @@ export async function exportRun(named: string | undefined, options: ExportOption
     if (options.format === 'vllm-sweep') {
       const directory = options.to ?? join(study.directory, 'vllm-sweep');
       for (const { path, content } of vllmSweep(study.entries)) {
-        mkdirSync(dirname(join(directory, path)), { recursive: true });
-        writeFileSync(join(directory, path), content);
+        writeWhereTold(join(directory, path), content);
       }
       process.stdout.write(`${directory}\n`);
       return 0;
@@ -69,7 +67,7 @@ export async function exportRun(named: string | undefined, options: ExportOption
     };
     const text = texts[options.format]();
     if (options.to === undefined) process.stdout.write(text);
-    else writeFileSync(options.to, text);
+    else writeWhereTold(options.to, text);
     return 0;
   });
 }

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { settleAll } from '../base/cancellation.ts';
 import { ConfigurationError } from '../base/errors.ts';
@@ -9,7 +9,7 @@ import { quote } from '../remote/quote.ts';
 import { lookCommand, parseLook, type NodeLook } from '../remote/preflight.ts';
 import { sshConnector } from '../remote/remote-executor.ts';
 import type { CliOptions, initEngines } from './options.ts';
-import { reading } from './runs.ts';
+import { reading, writeWhereTold } from './runs.ts';
 import { stopOnSignals } from './signals.ts';
 
 type InitEngine = (typeof initEngines)[number];
@@ -195,22 +195,25 @@ export async function init(options: InitOptions): Promise<number> {
     const groups = hostsOf(options);
     const hosts = groups?.groups.flatMap((group) => group.hosts) ?? [];
     const config = join(options.to, 'config.toml');
-    const hostfile = join(options.to, 'hosts.txt');
-    refuseToOverwrite([config, hostfile], options.force === true);
+    // A list of hosts that is there is good enough, and the user's.
+    const given = options.hostfile;
+    const hostfile = given ?? join(options.to, 'hosts.txt');
+    const files = given === undefined ? [config, hostfile] : [config];
+    refuseToOverwrite(files, options.force === true);
     const looks = await lookAt(hosts, options);
     // llama-server serves on one node.
     const perGroup = engine === 'llamacpp' ? 1 : (groups?.groups[0]?.hosts.length ?? options.nodesPerGroup);
     const members = hosts.length === 0 ? ['node01', 'node02'] : hosts;
-    mkdirSync(options.to, { recursive: true });
-    writeFileSync(config, head(engine) + tables[engine] + parallelTable(engine, looks, options) + load);
-    writeFileSync(
-      hostfile,
-      `# One host a line, as ~/.ssh/config knows it; the first of every ${perGroup} is the master of a group.\n${members.map((host) => `${host}\n`).join('')}`,
-    );
+    writeWhereTold(config, head(engine) + tables[engine] + parallelTable(engine, looks, options) + load);
+    if (given === undefined)
+      writeWhereTold(
+        hostfile,
+        `# One host a line, as ~/.ssh/config knows it; the first of every ${perGroup} is the master of a group.\n${members.map((host) => `${host}\n`).join('')}`,
+      );
     const flags = `-c ${quote(config)} --parallel --hostfile ${quote(hostfile)} --nodes-per-group ${perGroup}`;
     process.stdout.write(
       [
-        `wrote ${config} and ${hostfile}`,
+        `wrote ${files.join(' and ')}`,
         `1. say what is yours in ${config} (marked with ←)${hosts.length === 0 ? `, and the hosts in ${hostfile}` : ''}`,
         `2. optimizer check ${flags}`,
         `3. optimizer ${flags} --dry-run`,

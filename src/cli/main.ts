@@ -5,10 +5,11 @@ import { version } from '../base/version.ts';
 import { normalizeArgv } from './argv.ts';
 import type { CleanOptions } from './clean.ts';
 import type { InitOptions } from './init.ts';
-import { addRunCommands, refuseUnknown } from './run-commands.ts';
+import { addRunCommands, isCommand, refuseUnknown } from './run-commands.ts';
 import {
   hostOptions,
   initEngines,
+  optionsOf,
   outputOptions,
   tuneOptions,
   wholeNumber,
@@ -32,16 +33,6 @@ Examples:
 Exit codes: 0 a configuration within the SLOs, 1 none, 2 usage or configuration,
             3 infrastructure, 130 interrupted.`;
 
-/** A subcommand's options, with those that stand before it: `optimizer --json resume` means `resume --json`. */
-function optionsOf(command: Command): CleanOptions {
-  const given = command.parent?.opts() ?? {};
-  const before = Object.entries(given).filter(
-    ([name]) =>
-      command.parent?.getOptionValueSource(name) === 'cli' && command.getOptionValueSource(name) !== 'cli',
-  );
-  return { ...command.opts<CleanOptions>(), ...Object.fromEntries(before) };
-}
-
 function program(finish: (code: number) => void): Command {
   const root = new Command('optimizer')
     .description(
@@ -64,13 +55,13 @@ function program(finish: (code: number) => void): Command {
     .description('go on with a run from its journal')
     .argument('[run]', 'run id; without it the newest unfinished run')
     .action(async (run: string | undefined, _options: CliOptions, command: Command) => {
-      finish(await (await import('./tune.ts')).resumeRun(run, optionsOf(command)));
+      finish(await (await import('./tune.ts')).resumeRun(run, optionsOf(command) as CliOptions));
     });
   outputOptions(root.command('demo'))
     .description('the whole tool in a minute on an emulated cluster; needs nothing but this machine')
     .option('--seed <n>', 'seed of the search and of the load', wholeNumber(0))
     .action(async (_options: CliOptions, command: Command) => {
-      finish(await (await import('./demo.ts')).demo(optionsOf(command)));
+      finish(await (await import('./demo.ts')).demo(optionsOf(command) as CliOptions));
     });
   addRunCommands(root, finish);
   hostOptions(root.command('init'))
@@ -89,7 +80,7 @@ function program(finish: (code: number) => void): Command {
     .option('-b, --benchmark-policy <name>', 'benchmark')
     .option('--json', 'print exactly one JSON document on stdout')
     .action(async (_options: CliOptions, command: Command) => {
-      finish(await (await import('./check.ts')).check(optionsOf(command)));
+      finish(await (await import('./check.ts')).check(optionsOf(command) as CliOptions));
     });
   hostOptions(root.command('clean'))
     .description('end what dead runs of ours left on the nodes')
@@ -98,7 +89,7 @@ function program(finish: (code: number) => void): Command {
     .option('--force', 'end live runs as well')
     .option('--json', 'print exactly one JSON document on stdout')
     .action(async (_options: CleanOptions, command: Command) => {
-      finish(await (await import('./clean.ts')).clean(optionsOf(command)));
+      finish(await (await import('./clean.ts')).clean(optionsOf(command) as CleanOptions));
     });
   return root;
 }
@@ -115,7 +106,12 @@ async function main(argv: readonly string[]): Promise<number> {
   ignoreClosedPipe(process.stderr);
   let exitCode: number = exitCodes.feasible;
   try {
-    await program((code) => (exitCode = code)).parseAsync(normalizeArgv(argv), { from: 'user' });
+    const root = program((code) => (exitCode = code));
+    const words = normalizeArgv(argv);
+    const [first = '-'] = words;
+    // Before commander looks at what follows: it would complain of that.
+    if (!first.startsWith('-') && !isCommand(root, first)) refuseUnknown(root, first);
+    await root.parseAsync(words, { from: 'user' });
   } catch (error) {
     if (error instanceof CommanderError) {
       if (error.exitCode === 0) return 0;

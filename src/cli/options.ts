@@ -1,4 +1,4 @@
-import type { Command } from 'commander';
+import type { Command, OptionValues } from 'commander';
 import { InvalidArgumentError, Option } from 'commander';
 import { parseDuration } from '../config/duration.ts';
 import type { Flags } from '../config/settings.ts';
@@ -23,17 +23,31 @@ export interface CliOptions extends Flags {
   readonly logLevel: string;
 }
 
+/** A subcommand's options, with those that stand before it: `optimizer --json resume` means `resume --json`. */
+export function optionsOf(command: Command): OptionValues {
+  const { parent } = command;
+  if (parent === null) return command.opts();
+  const before = Object.entries(optionsOf(parent)).filter(
+    ([name]) => isGiven(parent, name) && command.getOptionValueSource(name) !== 'cli',
+  );
+  return { ...command.opts(), ...Object.fromEntries(before) };
+}
+
+const isGiven = (command: Command, name: string): boolean =>
+  command.getOptionValueSource(name) === 'cli' || (command.parent !== null && isGiven(command.parent, name));
+
 /** Whose files `init` writes. */
 export const initEngines = ['script', 'vllm', 'sglang', 'mindie', 'llamacpp'] as const;
 
 /** What `runs export` writes. */
 export const exportFormats = ['optuna', 'vllm-sweep', 'csv', 'json'] as const;
 
-export function wholeNumber(minimum: number) {
+export function wholeNumber(minimum: number, maximum = Infinity) {
   return (text: string): number => {
     const value = Number(text);
-    if (!Number.isInteger(value) || value < minimum) {
-      throw new InvalidArgumentError(`It must be a whole number, at least ${minimum}.`);
+    if (!Number.isInteger(value) || value < minimum || value > maximum) {
+      const most = maximum === Infinity ? '' : ` and at most ${maximum}`;
+      throw new InvalidArgumentError(`It must be a whole number, at least ${minimum}${most}.`);
     }
     return value;
   };
@@ -59,7 +73,7 @@ export function hostOptions(command: Command): Command {
     .option('--node-string <text>', 'hosts of the groups: "n0,n1:n2,n3"')
     .option('-i, --identity <file>', 'SSH key')
     .option('--user <name>', 'SSH user')
-    .option('--ssh-port <n>', 'SSH port', wholeNumber(1))
+    .option('--ssh-port <n>', 'SSH port', wholeNumber(1, 65_535))
     .option('--accept-new-host-keys', 'learn host keys that are unknown; changed ones are always refused');
 }
 

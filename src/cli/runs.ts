@@ -1,8 +1,9 @@
-import { join } from 'node:path';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { ConfigurationError } from '../base/errors.ts';
 import { formatDuration, ms } from '../base/units.ts';
 import { quote } from '../remote/quote.ts';
-import { runNamed } from '../runs/catalog.ts';
+import { runNamed, whereRunsAre } from '../runs/catalog.ts';
 import { repairJournal, type Repair } from '../runs/repair.ts';
 import { allStudies, type SavedStudy, type UnreadableRun } from '../saved-run.ts';
 import { exitCodes, printFailure } from './outcome.ts';
@@ -30,6 +31,20 @@ export async function reading(
   }
 }
 
+/** Writes where the user said. @throws ConfigurationError where that cannot be */
+export function writeWhereTold(path: string, content: string): void {
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, content);
+  } catch (cause) {
+    throw new ConfigurationError(
+      `Cannot write ${path}: ${(cause as Error).message}`,
+      {},
+      { cause, remedy: 'Give another path with --to, or mend its owner, permissions or free space.' },
+    );
+  }
+}
+
 export const printJson = (document: object): void => {
   process.stdout.write(`${JSON.stringify({ schema: 1, ...document }, null, 2)}\n`);
 };
@@ -48,7 +63,8 @@ function lineOf(run: SavedStudy | UnreadableRun): string[] {
     summary.engine,
     String(count.reduce((sum, one) => sum + one, 0)),
     speedText(summary.best?.performance.generate_speed),
-    ratio === null ? '' : `${ratio.toFixed(2)} ×`,
+    // Against what misses its SLOs there is no gain.
+    ratio === null || summary.baseline?.feasible === false ? '' : `${ratio.toFixed(2)} ×`,
     formatDuration(ms(summary.duration_s * 1000)),
   ];
 }
@@ -69,7 +85,9 @@ export async function list(options: RunsOptions): Promise<number> {
   return reading(options, async () => {
     const runs = await allStudies(output);
     if (json === true) printJson({ runs: runs.map(documentOf) });
-    else if (runs.length === 0) process.stdout.write(`there are no runs in ${output}\n`);
+    else if (runs.length === 0)
+      process.stdout.write(`there are no runs in ${output}. ${whereRunsAre(output)}
+`);
     else {
       const head = ['run', 'status', 'engine', 'trials', 'best', 'gain', 'time'];
       process.stdout.write(columns([head, ...runs.map(lineOf)], [3, 4, 5, 6]));

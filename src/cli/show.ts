@@ -37,9 +37,12 @@ function metrics({ verdict }: TrialRecord): string[] {
   const { performance: p, percentiles } = verdict;
   const number = (value: number | null, factor = 1): string =>
     value === null ? '–' : String(Number((value * factor).toPrecision(5)));
-  const latencies = Object.entries(percentiles).flatMap(([name, statistics = {}]) => [
-    [name, ...Object.entries(statistics).map(([which, value]) => `${which} ${number(value ?? null)}`)],
-  ]);
+  // Of what was ended early there are no percentiles.
+  const latencies = Object.entries(verdict.censored === true ? {} : percentiles).flatMap(
+    ([name, statistics = {}]) => [
+      [name, ...Object.entries(statistics).map(([which, value]) => `${which} ${number(value ?? null)}`)],
+    ],
+  );
   const bound = verdict.censored === true ? ['  ended early: these are bounds, not measurements'] : [];
   return [
     ...bound,

@@ -32,10 +32,18 @@ export class InvalidConfiguration extends ConfigurationError {
   }
 }
 
+/** Slips of the fingers between two words: the letters swapped are one. */
+function slips(a: string, b: string): number {
+  const distance = leven(a, b);
+  const letters = (word: string): string => Array.from(word).sort().join('');
+  const isSwapped = distance === 2 && letters(a) === letters(b);
+  return isSwapped ? 1 : distance;
+}
+
 /** ` (did you mean 'x'?)`, or nothing when no name is near. */
 export function didYouMean(unknown: string, known: readonly string[]): string {
   const near = known
-    .map((name) => ({ name, distance: leven(unknown.toLowerCase(), name.toLowerCase()) }))
+    .map((name) => ({ name, distance: slips(unknown.toLowerCase(), name.toLowerCase()) }))
     .filter(
       ({ name, distance }) =>
         distance <= Math.max(1, Math.floor(Math.max(name.length, unknown.length) * 0.34)),

@@ -137,7 +137,7 @@ export type JournalEntry =
       readonly groups: readonly GroupRecord[];
       /** Fields whose values change what the model computes. */
       readonly changes_numerics?: readonly string[];
-      /** Where the engine's files on the nodes changed them. */
+      /** What is searched; absent in older journals. */
       readonly fields?: readonly Field[];
     }
   | { readonly type: 'resumed'; readonly at: string; readonly groups: readonly GroupRecord[] }
@@ -173,6 +173,19 @@ export type JournalEntry =
       readonly status: RunStatus;
       readonly error: ErrorRecord | null;
     };
+
+/**
+ * What was measured. Behind a damage that was repaired it counts as well, until the run goes on: then it is reused, and
+ * told anew.
+ */
+export function toldIn(entries: readonly JournalEntry[]): TrialRecord[] {
+  const isTold = (entry: JournalEntry): boolean => entry.type === 'told';
+  const last = entries.findLastIndex(({ type }) => type === 'recovered');
+  const wentOn = last >= 0 && entries.slice(last).some(isTold);
+  return entries.flatMap((entry) =>
+    entry.type === 'told' || (entry.type === 'recovered' && !wentOn) ? [entry.record] : [],
+  );
+}
 
 type Scored = Extract<Verdict, { kind: 'scored' }>;
 

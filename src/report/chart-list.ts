@@ -3,7 +3,7 @@ import type { ReportModel } from './model.ts';
 export interface Chart {
   readonly id: string;
   readonly title: string;
-  readonly says: string;
+  readonly says: string | ((model: ReportModel) => string);
   /** Whether there is anything to show. */
   readonly isThere: (model: ReportModel) => boolean;
 }
@@ -11,11 +11,15 @@ export interface Chart {
 const isMeasured = ({ trials }: ReportModel): boolean => trials.some(({ speed }) => speed !== null);
 const isSearched = (model: ReportModel): boolean => isMeasured(model) && model.fields.length > 0;
 
+const frontText = (limit: number | null): string =>
+  `${limit === null ? '' : 'Shaded: within the SLO. '}The line joins what nothing beats in both.`;
+
 const all: readonly Chart[] = [
   {
     id: 'knee',
     title: 'Throughput against latency, over load',
-    says: 'Every point is one load of one service; the dashed line is the SLO.',
+    says: ({ slos, curvesHaveSlos }) =>
+      `Every point is one load of one service${curvesHaveSlos && (slos.ttft_ms ?? slos.tpot_ms) !== null ? '; the dashed line is the SLO' : ''}.`,
     isThere: ({ curves }) => curves.length > 0,
   },
   {
@@ -27,13 +31,13 @@ const all: readonly Chart[] = [
   {
     id: 'ttft',
     title: 'Throughput against TTFT',
-    says: 'Shaded: within the SLO. The line joins what nothing beats in both.',
+    says: ({ slos }) => frontText(slos.ttft_ms),
     isThere: isMeasured,
   },
   {
     id: 'tpot',
     title: 'Throughput against TPOT',
-    says: 'Shaded: within the SLO. The line joins what nothing beats in both.',
+    says: ({ slos }) => frontText(slos.tpot_ms),
     isThere: isMeasured,
   },
   {
@@ -82,4 +86,7 @@ const all: readonly Chart[] = [
 ];
 
 /** Those that have something to show, in the order of the page. */
-export const charts = (model: ReportModel): readonly Chart[] => all.filter(({ isThere }) => isThere(model));
+export const charts = (model: ReportModel): readonly (Chart & { readonly says: string })[] =>
+  all
+    .filter(({ isThere }) => isThere(model))
+    .map((chart) => ({ ...chart, says: typeof chart.says === 'string' ? chart.says : chart.says(model) }));

@@ -41,6 +41,9 @@ function cell(value: number | null | undefined, { factor, digits, unit }: Unit):
   return value === null || value === undefined ? '–' : `${(value * factor).toFixed(digits)} ${unit}`;
 }
 
+/** A value of an SLO with its unit; values are seconds, or a share. */
+export const sloValue = (name: SloName, value: number | null): string => cell(value, judged[name]);
+
 function sloCell({ name, limit, atLeast, soft, slack }: Slo): string {
   const { factor, unit } = judged[name];
   const sign = atLeast ? '≥' : '≤';
@@ -55,12 +58,15 @@ function spareCell(slo: Slo, measured: number | null): string {
   return `${(100 * share).toFixed(0)} %`.replace('-0 ', '0 ');
 }
 
+/** Names of the SLOs that it misses. */
+export function missedNames(trial: TrialSummary, settings: FitnessSettings): string[] {
+  return [...new Set(violations(trial.performance, settings).map(({ slo }) => judged[slo].name))];
+}
+
 function sloVerdict(trial: TrialSummary | null, settings: FitnessSettings): string {
   if (trial === null) return '–';
-  const missed = violations(trial.performance, settings);
-  return missed.length === 0
-    ? 'met'
-    : `missed: ${[...new Set(missed.map(({ slo }) => judged[slo].name))].join(', ')}`;
+  const missed = missedNames(trial, settings);
+  return missed.length === 0 ? 'met' : `missed: ${missed.join(', ')}`;
 }
 
 /** The numbers to the right, the names to the left; columns that nobody fills are not there. */

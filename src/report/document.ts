@@ -2,6 +2,7 @@ import type { FitnessSettings } from '../core/fitness/fitness.ts';
 import type { JournalEntry } from '../parallel/records.ts';
 import { comparisonRows, type ScoredStatistics } from './comparison.ts';
 import { charts } from './chart-list.ts';
+import { evidenceLines } from './evidence.ts';
 import { embedded, html, type Html } from './html.ts';
 import { reportModel, type ReportModel } from './model.ts';
 import type { Summary } from './summary.ts';
@@ -28,6 +29,8 @@ export interface ReportInput {
   readonly setting: readonly (readonly [string, string])[];
   /** Log tails of trials that failed, by trial. */
   readonly logs: Readonly<Record<number, string>>;
+  /** How services of trials were started, by trial, as far as there is room. */
+  readonly plans: Readonly<Record<number, string>>;
   /** The page's own program and looks. */
   readonly script: string;
   readonly style: string;
@@ -141,7 +144,7 @@ function chartSections(model: ReportModel): Html[] {
 /** report.html: one file that opens anywhere, without a network. */
 export function reportDocument(input: ReportInput): string {
   const { entries, summary, slos, isRunning } = input;
-  const model = reportModel(entries, summary, slos);
+  const model = reportModel(entries, summary, slos, input.scored);
   const state = isRunning ? 'running, or ended without a word' : summary.status;
   const page = html`<!doctype html>
     <html lang="en">
@@ -163,18 +166,18 @@ export function reportDocument(input: ReportInput): string {
             optimizer · run ${summary.run_id} · ${summary.engine}, ${summary.benchmark} · ${state} ·
             ${summary.started_at.slice(0, 16).replace('T', ' ')} UTC
           </p>
-          <h1>${headline(summary).split('\n')[0] ?? ''}</h1>
+          <h1>${headline(summary, slos).split('\n')[0] ?? ''}</h1>
         </header>
         <main>
           <div class="verdict">
             <div>
               ${paragraphs([
-                ...headline(summary).split('\n').slice(1),
+                ...headline(summary, slos).split('\n').slice(1),
                 ...perAccelerator(summary, model),
                 ...trustLines(summary, slos),
               ])}
               ${comparisonTable(input)} ${paragraphs(cautions(summary))}
-              ${paragraphs([tally(summary), ...hoursText(model)])}
+              ${paragraphs([...evidenceLines(entries, summary, slos), tally(summary), ...hoursText(model)])}
             </div>
             <div>${parameterTable(summary)} ${launchList(input.launch)}</div>
           </div>
@@ -201,7 +204,7 @@ export function reportDocument(input: ReportInput): string {
           </section>
         </main>
         <script type="application/json" id="model">
-          ${embedded({ ...model, logs: input.logs })}
+          ${embedded({ ...model, logs: input.logs, plans: input.plans })}
         </script>
         <script>
           ${{ html: input.script }};

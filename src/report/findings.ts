@@ -1,4 +1,7 @@
 import { importance } from '../core/analysis/importance.ts';
+import type { FitnessSettings } from '../core/fitness/fitness.ts';
+import { paramsKey } from '../core/space/space.ts';
+import { bestOf, candidates, isPresent, type Candidate } from '../parallel/candidates.ts';
 import { pooledNoise, rerunInterval, type Interval } from '../core/trust/trust.ts';
 import { isScored, type JournalEntry, type ScoredRecord, type TrialRecord } from '../parallel/records.ts';
 
@@ -19,6 +22,7 @@ export interface Failure {
 /** Measurements of one configuration, output tokens/s. */
 export interface Finalist {
   readonly trial: number;
+  readonly is: 'present' | 'recommended' | 'other';
   readonly first: number | null;
   readonly again: readonly number[];
   /** Where the mean of as many new measurements lies with 95 %; null where that cannot be said. */
@@ -67,17 +71,23 @@ export function failuresOf(entries: readonly JournalEntry[]): Failure[] {
   return [...counts.values()].sort((a, b) => b.count - a.count);
 }
 
-/** With the noise of all of them together. */
-export function finalistsOf(told: readonly TrialRecord[]): Finalist[] {
-  const confirmed = [...new Set(told.flatMap(({ confirms }) => confirms ?? []))];
-  const speed = (record: TrialRecord | undefined): number | null =>
-    record !== undefined && isMeasured(record) ? short(record.verdict.performance.generate_speed) : null;
-  const all = confirmed
-    .sort((a, b) => a - b)
-    .map((trial) => ({
-      trial,
-      first: speed(told.find(({ trial_id }) => trial_id === trial)),
-      again: told.filter(({ confirms }) => confirms === trial).flatMap((record) => speed(record) ?? []),
+/** With the noise of all of them together. A trial that was measured at several loads may be several of them. */
+export function finalistsOf(told: readonly TrialRecord[], slos: FitnessSettings): Finalist[] {
+  const best = bestOf(told, slos);
+  const is = ({ record }: Candidate): Finalist['is'] => {
+    if (isPresent(record)) return 'present';
+    return best !== undefined && paramsKey(best.record.params) === paramsKey(record.params)
+      ? 'recommended'
+      : 'other';
+  };
+  const speed = ({ verdict }: ScoredRecord): number | null => short(verdict.performance.generate_speed);
+  const all = candidates(told, slos)
+    .filter(({ confirmations }) => confirmations.length > 0)
+    .map((candidate) => ({
+      trial: candidate.record.trial_id,
+      is: is(candidate),
+      first: candidate.record.confirms === null ? speed(candidate.record) : null,
+      again: candidate.confirmations.flatMap((record) => speed(record) ?? []),
     }));
   const noise = pooledNoise(all.map(({ again }) => again));
   return all.map((one) => ({

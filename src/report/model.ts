@@ -1,12 +1,11 @@
 import type { FitnessSettings } from '../core/fitness/fitness.ts';
-import { activeSlos } from '../core/fitness/slo.ts';
 import type { ParamValue } from '../core/space/field.ts';
-import { type JournalEntry, type LoadPoint, type TrialRecord } from '../parallel/records.ts';
+import { toldIn, type JournalEntry, type LoadPoint, type TrialRecord } from '../parallel/records.ts';
+import type { ScoredStatistics } from './comparison.ts';
 import {
   failuresOf,
   finalistsOf,
   importances,
-  isMeasured,
   short,
   type Failure,
   type Finalist,
@@ -14,12 +13,27 @@ import {
 } from './findings.ts';
 import type { Summary } from './summary.ts';
 import { spansOf, type Span } from './timeline.ts';
+import {
+  latenciesShown,
+  markOf,
+  measuredAgain,
+  milliseconds,
+  trialOf,
+  type Mark,
+  type ReportTrial,
+  type Shown,
+} from './trial-rows.ts';
 
 /** What the charts and tables of report.html show: the journal, made small. Seconds are since the run began. */
 export interface ReportModel {
   readonly fields: readonly ReportField[];
   readonly trials: readonly ReportTrial[];
+  /** Of the statistic that is shown: the one that its SLO is about. null: without an SLO. */
   readonly slos: { readonly ttft_ms: number | null; readonly tpot_ms: number | null };
+  /** As the axes call them. */
+  readonly names: { readonly ttft_ms: string; readonly tpot_ms: string };
+  /** Whether points of a curve, which have the scored statistic alone, can be held against the SLO. */
+  readonly curvesHaveSlos: boolean;
   readonly groups: readonly {
     readonly id: number;
     readonly hosts: readonly string[];
@@ -27,8 +41,9 @@ export interface ReportModel {
     readonly devices: number | null;
   }[];
   readonly spans: readonly Span[];
-  readonly baseline: number | null;
-  readonly best: number | null;
+  /** By what counts of their measurements; their trials may have been measured at other loads as well. */
+  readonly present: Mark | null;
+  readonly recommended: Mark | null;
   readonly curves: readonly Curve[];
   readonly importance: readonly Importance[];
   readonly failures: readonly Failure[];
@@ -41,28 +56,6 @@ export interface ReportField {
   readonly log: boolean;
 }
 
-/** `stopped`: ended early, when it could not win any more; what it measured is a bound, and not shown. */
-export type Outcome = 'feasible' | 'outside' | 'stopped' | 'infeasible' | 'failed';
-
-export interface ReportTrial {
-  readonly id: number;
-  readonly group: number | null;
-  readonly outcome: Outcome;
-  readonly origin: 'search' | 'confirms' | 'refines' | 'reused';
-  readonly at_s: number;
-  readonly start_s: number;
-  readonly benchmark_s: number;
-  /** Output tokens/s. */
-  readonly speed: number | null;
-  readonly ttft_ms: number | null;
-  readonly tpot_ms: number | null;
-  readonly success: number | null;
-  readonly cost: number | null;
-  /** In the order of the fields. */
-  readonly params: readonly (ParamValue | null)[];
-  readonly note: string;
-}
-
 export interface Curve {
   readonly of: 'baseline' | 'best';
   readonly points: readonly {
@@ -73,62 +66,6 @@ export interface Curve {
     readonly feasible: boolean;
     readonly chosen: boolean;
   }[];
-}
-
-const milliseconds = (seconds: number | null): number | null =>
-  short(seconds === null ? null : seconds * 1000);
-
-function outcomeOf({ verdict }: TrialRecord): Outcome {
-  if (verdict.kind !== 'scored') return verdict.kind === 'failed' ? 'failed' : 'infeasible';
-  if (verdict.censored === true) return 'stopped';
-  return verdict.violations.length === 0 ? 'feasible' : 'outside';
-}
-
-function originOf({ reused_from, confirms, refines }: TrialRecord): ReportTrial['origin'] {
-  if (reused_from !== null) return 'reused';
-  if (confirms !== null) return 'confirms';
-  return refines === undefined ? 'search' : 'refines';
-}
-
-/** What a reader of one line of the table must know beside its numbers. */
-function noteOf({ verdict, reused_from, confirms, refines, failed_attempts }: TrialRecord): string {
-  const parts = [
-    ...(reused_from === null ? [] : [`as trial ${reused_from}`]),
-    ...(confirms === null ? [] : [`confirms trial ${confirms}`]),
-    ...(refines === undefined ? [] : [`refines trial ${refines}`]),
-    ...(verdict.kind === 'scored'
-      ? [
-          ...(verdict.censored === true ? ['ended early: it could not win any more'] : []),
-          ...verdict.flags.filter((flag) => flag !== 'simulated'),
-        ]
-      : [`${verdict.error.message} → ${verdict.error.remedy}`]),
-    ...failed_attempts.map(({ group_id, error }) => `failed on group ${group_id}: ${error.message}`),
-  ];
-  return parts.join('; ').slice(0, 600);
-}
-
-function trialOf(record: TrialRecord, fields: readonly ReportField[], began: number): ReportTrial {
-  const { verdict } = record;
-  const performance = isMeasured(record) ? record.verdict.performance : undefined;
-  return {
-    id: record.trial_id,
-    group: record.group_id,
-    outcome: outcomeOf(record),
-    origin: originOf(record),
-    at_s: short((Date.parse(record.finished_at) - began) / 1000) ?? 0,
-    start_s: short(record.start_s) ?? 0,
-    benchmark_s: short(record.benchmark_s) ?? 0,
-    speed: short(performance?.generate_speed),
-    ttft_ms: milliseconds(performance?.time_to_first_token ?? null),
-    tpot_ms: milliseconds(performance?.time_per_output_token ?? null),
-    success: short(performance?.success_rate),
-    cost: verdict.kind === 'scored' ? short(verdict.fitness) : null,
-    params: fields.map(({ name }) => {
-      const value = record.params[name];
-      return typeof value === 'number' ? short(value) : (value ?? null);
-    }),
-    note: noteOf(record),
-  };
 }
 
 const loadText = (load: LoadPoint['load']): string =>
@@ -188,30 +125,33 @@ export function reportModel(
   entries: readonly JournalEntry[],
   summary: Summary,
   slos: FitnessSettings,
+  scored: ScoredStatistics,
 ): ReportModel {
-  const told = entries.flatMap((entry) => (entry.type === 'told' ? [entry.record] : []));
+  const told = toldIn(entries);
   const began = Date.parse(summary.started_at);
   const fields = fieldsOf(told);
-  const limit = (name: string): number | null =>
-    milliseconds(
-      activeSlos(slos).find((slo) => slo.name === name && slo.statistic === undefined)?.limit ?? null,
-    );
+  const latencies = latenciesShown(slos, scored);
+  const { ttft, tpot } = latencies;
+  const limit = ({ slo }: Shown): number | null => milliseconds(slo?.limit ?? null);
+  const again = measuredAgain(told, slos);
   const groups = entries
     .flatMap((entry) => (entry.type === 'run-started' || entry.type === 'resumed' ? [entry.groups] : []))
     .at(-1);
   return {
     fields,
-    trials: told.map((record) => trialOf(record, fields, began)),
-    slos: { ttft_ms: limit('time_to_first_token'), tpot_ms: limit('time_per_output_token') },
+    trials: told.map((record) => trialOf(record, { fields, began, latencies, again })),
+    slos: { ttft_ms: limit(ttft), tpot_ms: limit(tpot) },
+    names: { ttft_ms: ttft.label, tpot_ms: tpot.label },
+    curvesHaveSlos: ttft.statistic === undefined && tpot.statistic === undefined,
     groups: (groups ?? []).map(({ group_id, hosts, devices }) => ({
       ...{ id: group_id, hosts, devices: devices ?? null },
     })),
     spans: spansOf(entries, began),
-    baseline: summary.baseline?.trial_id ?? null,
-    best: summary.best?.trial_id ?? null,
+    present: markOf(summary.baseline, told, latencies),
+    recommended: markOf(summary.best, told, latencies),
     curves: [...curveOf('baseline', summary), ...curveOf('best', summary)],
     importance: importances(told, fields),
     failures: failuresOf(entries),
-    finalists: finalistsOf(told),
+    finalists: finalistsOf(told, slos),
   };
 }

@@ -1,6 +1,6 @@
 import type { FitnessSettings } from '../core/fitness/fitness.ts';
 import { activeSlos, measuredOf } from '../core/fitness/slo.ts';
-import type { ParamValue } from '../core/space/field.ts';
+import { enumValues, type Field, type ParamValue } from '../core/space/field.ts';
 import { judgedOf, type JournalEntry, type TrialRecord } from '../parallel/records.ts';
 
 /** A run as a journal of Optuna's JournalFileStorage, for `optuna-dashboard`. */
@@ -17,15 +17,31 @@ type Distribution =
       readonly attributes: { readonly choices: readonly ParamValue[] };
     };
 
-/** Of what was tried: the journal of a run has no bounds. */
-function distributionOf(values: readonly ParamValue[]): Distribution {
+/** What was searched, and what was tried beside it. */
+function distributionOf(tried: readonly ParamValue[], field: Field | undefined): Distribution {
+  const values = [...(field === undefined ? [] : boundsOf(field)), ...tried];
   const numbers = values.filter((value) => typeof value === 'number');
   if (numbers.length < values.length || numbers.length === 0)
     return { name: 'CategoricalDistribution', attributes: { choices: [...new Set(values)] } };
-  const bounds = { low: Math.min(...numbers), high: Math.max(...numbers), log: false };
-  return numbers.every(Number.isInteger)
+  const bounds = { low: Math.min(...numbers), high: Math.max(...numbers), log: field?.scale === 'log' };
+  return field?.dtype !== 'float' && numbers.every(Number.isInteger)
     ? { name: 'IntDistribution', attributes: { ...bounds, step: 1 } }
     : { name: 'FloatDistribution', attributes: { ...bounds, step: null } };
+}
+
+/** The values at the ends, or all of a list. */
+function boundsOf(field: Field): readonly ParamValue[] {
+  switch (field.dtype) {
+    case 'enum':
+      return enumValues(field);
+    case 'bool':
+      return [false, true];
+    case 'int':
+    case 'float':
+      return [field.min, field.max];
+    default:
+      return [];
+  }
 }
 
 /** As Optuna keeps it: a number, or the index of a choice. */
@@ -62,7 +78,13 @@ export function optunaJournal(
   const own = told.filter(({ reused_from }) => reused_from === null);
   const distributions = new Map<string, Distribution>();
   for (const name of new Set(own.flatMap(({ params }) => Object.keys(params))))
-    distributions.set(name, distributionOf(own.flatMap(({ params }) => params[name] ?? [])));
+    distributions.set(
+      name,
+      distributionOf(
+        own.flatMap(({ params }) => params[name] ?? []),
+        run.fields?.find((field) => field.name === name),
+      ),
+    );
   const lines: object[] = [
     {
       op_code: operation.createStudy,

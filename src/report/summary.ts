@@ -4,6 +4,7 @@ import type { ServingParams } from '../core/space/field.ts';
 import { bestOf, candidates, closestOf, isPresent, type Candidate } from '../parallel/candidates.ts';
 import {
   isScored,
+  toldIn,
   type Effects,
   type ErrorRecord,
   type JournalEntry,
@@ -246,7 +247,7 @@ export function summarize(
   artifacts: Summary['artifacts'],
 ): Summary {
   const run = ofType(entries, 'run-started')[0] ?? noRun;
-  const told = ofType(entries, 'told').map(({ record }) => record);
+  const told = toldIn(entries);
   const active = activeSeconds(entries, told);
   const groups = groupSummaries(entries, told, active);
   const busy = groups.reduce((sum, group) => sum + group.busy_s, 0);

@@ -1,9 +1,10 @@
 import type { FitnessSettings } from '../core/fitness/fitness.ts';
-import { binding, type Violation } from '../core/fitness/slo.ts';
+import { binding, sloNames, type Violation } from '../core/fitness/slo.ts';
+import { isLoad } from '../core/tuning/load-fields.ts';
 import type { ParamValue } from '../core/space/field.ts';
 import { paramsKey } from '../core/space/space.ts';
-import { comparison, type ScoredStatistics } from './comparison.ts';
-import type { Summary } from './summary.ts';
+import { comparison, missedNames, sloValue, type ScoredStatistics } from './comparison.ts';
+import type { Summary, TrialSummary } from './summary.ts';
 
 /** The answer at the end, for a terminal. */
 
@@ -35,10 +36,13 @@ export function cautions({ best, closest }: Summary): string[] {
       : [],
   );
   const untold = Object.entries(shown.effects ?? {}).filter(
-    ([name, { kind }]) => kind === 'unknown' && !/CONCURRENCY|REQUESTRATE/.test(name),
+    ([name, { kind }]) => kind === 'unknown' && !isLoad({ name }),
   );
   const names = untold.map(([name]) => name).join(', ');
   return [
+    ...(shown.flags.includes('simulated')
+      ? ['all of this is simulated: a model stands in for the engine and its accelerators']
+      : []),
     ...adjusted,
     ...(untold.length === 0 ? [] : [`${names}: the service does not tell what it ran with`]),
     ...(shown.changes_numerics.length === 0
@@ -50,17 +54,35 @@ export function cautions({ best, closest }: Summary): string[] {
   ].map((text) => `Note: ${text}.`);
 }
 
-export function headline(summary: Summary): string {
-  const ratio = summary.improvement.generate_speed_ratio;
+/** `: 2044.0 tok/s at CONCURRENCY 64, 1.78 × the baseline (1.70 to 1.86)`; a gain over what may not be used is none. */
+function gainText({ best, baseline, improvement, trust }: Summary, settings: FitnessSettings): string {
+  const speed = (of: TrialSummary | null): number | null => of?.performance.generate_speed ?? null;
+  const said = (value: number | null): string => (value === null ? '' : `${value.toFixed(1)} tok/s`);
+  const load = Object.entries(best?.params ?? {})
+    .filter(([name]) => isLoad({ name }))
+    .map(([name, value]) => `${name} ${valueCell(value)}`);
+  const at = load.length === 0 ? '' : ` at ${load.join(', ')}`;
+  const own = `: ${said(speed(best))}${at}`;
+  const ratio = improvement.generate_speed_ratio;
+  if (ratio === null || baseline === null) return `${own}.`;
+  const missed = missedNames(baseline, settings);
+  if (missed.length > 0)
+    return `${own}. What runs today makes ${said(speed(baseline))}, and misses ${missed.join(' and ')}.`;
+  const interval = trust?.gain ?? null;
+  const range = interval === null ? '' : ` (${interval.low.toFixed(2)} to ${interval.high.toFixed(2)})`;
+  return `${own}, ${ratio.toFixed(2)} × the baseline${range}.`;
+}
+
+/** The answer in a sentence; more lines say more. */
+export function headline(summary: Summary, settings: FitnessSettings): string {
   const { best, closest } = summary;
   if (best !== null) {
-    const gain = ratio === null ? '' : `, ${ratio.toFixed(2)} × the baseline`;
-    if (best.trial_id === 0)
-      return summary.baseline?.params !== undefined &&
-        paramsKey(best.params) !== paramsKey(summary.baseline.params)
-        ? `Your present configuration is the best one found within the SLOs, at another load${gain}.`
-        : 'Your present configuration is the best one found within the SLOs.';
-    return `Trial ${best.trial_id} is the best configuration within the SLOs${gain}.`;
+    if (best.trial_id !== 0)
+      return `Trial ${best.trial_id} is the best configuration within the SLOs${gainText(summary, settings)}`;
+    return summary.baseline?.params !== undefined &&
+      paramsKey(best.params) !== paramsKey(summary.baseline.params)
+      ? `Your present configuration is the best one found within the SLOs, at another load${gainText(summary, settings)}`
+      : 'Your present configuration is the best one found within the SLOs.';
   }
   if (closest === null)
     return Object.values(summary.evaluations).every((count) => count === 0)
@@ -77,11 +99,11 @@ export function headline(summary: Summary): string {
 }
 
 const sloName = ({ slo, statistic }: Violation): string =>
-  statistic === undefined ? slo : `${slo} (${statistic})`;
+  statistic === undefined ? sloNames[slo] : `${sloNames[slo]} (${statistic})`;
 
 function violationText(violation: Violation): string {
-  const { measured, limit } = violation;
-  return `${sloName(violation)} ${measured === null ? 'not measured' : Number(measured.toPrecision(4))} against ${limit}`;
+  const { slo, measured, limit } = violation;
+  return `${sloName(violation)} ${measured === null ? 'not measured' : sloValue(slo, measured)} against ${sloValue(slo, limit)}`;
 }
 
 /** A share of 1, never rounded to certainty. */
@@ -141,10 +163,10 @@ export function answerText(
   scored: ScoredStatistics,
   file: (name: string) => string,
 ): string {
-  const { best_launch: launch, report } = summary.artifacts;
+  const { best_launch: launch, report, csv } = summary.artifacts;
   return [
     '',
-    headline(summary),
+    headline(summary, settings),
     '',
     ...(summary.best === null && summary.closest === null
       ? []
@@ -159,7 +181,7 @@ export function answerText(
         ]),
     ...(report === undefined ? [] : [`Report:   ${file(report)}`]),
     `Results:  ${file('summary.json')}`,
-    `Table:    ${file(summary.artifacts['csv'] ?? '')}`,
+    ...(csv === undefined ? [] : [`Table:    ${file(csv)}`]),
     '',
   ].join('\n');
 }

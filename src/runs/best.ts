@@ -21,27 +21,34 @@ export interface BestFiles {
   readonly quote: (word: string) => string;
 }
 
+interface ToolTable {
+  readonly target_field?: readonly { readonly name: string; readonly value?: unknown }[];
+}
+
 /** The user's configuration with the recommended values as the present ones. */
-function tunedDocument({ document, engine, benchmark, params }: BestFiles): string {
-  const tunedTable = (table: { target_field?: { name: string; value?: unknown }[] }): typeof table => ({
-    ...table,
-    ...(table.target_field === undefined
-      ? {}
-      : {
-          target_field: table.target_field.map((field) => ({
-            ...field,
-            value: params[field.name] ?? field.value,
-          })),
-        }),
-  });
-  const tables = [engine, benchmark].filter((name) => document[name] !== undefined);
+function tunedDocument({ document, engine, benchmark, params, fields }: BestFiles): string {
+  const tables = [engine, benchmark].map((name) => [name, (document[name] ?? {}) as ToolTable] as const);
+  const named = new Set(tables.flatMap(([, { target_field: own = [] }]) => own.map(({ name }) => name)));
+  // Fields that the engine has by itself are written out, for the sake of their values.
+  const written = fields.filter(({ name }) => !named.has(name));
   const tuned = {
     ...document,
-    ...Object.fromEntries(tables.map((name) => [name, tunedTable(document[name] as object)])),
+    ...Object.fromEntries(
+      tables.flatMap(([name, { target_field: own = [], ...table }]) => {
+        const all = [...own, ...(name === engine ? written : [])].map((field) => ({
+          ...field,
+          value: params[field.name] ?? field.value,
+        }));
+        if (all.length > 0) return [[name, { ...table, target_field: all }]];
+        return document[name] === undefined ? [] : [[name, table]];
+      }),
+    ),
   };
   // A secret is left out: whoever starts from this file has it in the environment, or adds it.
   const shown = JSON.parse(
-    JSON.stringify(tuned, (key, value: unknown) => (redactSecrets(key, value) === value ? value : undefined)),
+    JSON.stringify(tuned, (key, value: unknown) =>
+      value !== null && redactSecrets(key, value) === value ? value : undefined,
+    ),
   ) as TOML.JsonMap;
   return TOML.stringify(shown);
 }
@@ -58,6 +65,7 @@ export async function writeBest(directory: string, best: BestFiles): Promise<Rec
   const files: Record<string, string> = {
     'config.json': plan.files[0]?.content ?? '{}\n',
     env: env.join(''),
+    'plan.json': `${JSON.stringify(plan, redactSecrets, 2)}\n`,
     'launch.sh': launchScript({ plan, hosts: topology.nodes.map(({ host }) => host), quote }),
     'config.toml': tunedDocument(best),
     ...deploymentFiles(best),

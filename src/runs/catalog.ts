@@ -40,6 +40,12 @@ export function readSavedRun(output: string, runId: string): SavedRun {
   }
 }
 
+/** The demo keeps its run apart from yours. */
+export function whereRunsAre(output: string): string {
+  const demo = join(output, 'demo');
+  return runIds(demo).length > 0 ? `The demo's run is there with --output ${demo}.` : 'Check --output.';
+}
+
 async function hasEnded(output: string, runId: string): Promise<boolean> {
   const { entries } = await readJournal(join(output, 'runs', runId, 'journal.jsonl'));
   const last = entries.at(-1);
@@ -52,7 +58,7 @@ export function runNamed(output: string, named: string | undefined): string {
   const [newest] = ids;
   if (newest === undefined) {
     const which = named === undefined ? 'run' : `run '${named}'`;
-    throw new ConfigurationError(`There is no ${which} in ${output}`, {}, { remedy: 'Check --output.' });
+    throw new ConfigurationError(`There is no ${which} in ${output}`, {}, { remedy: whereRunsAre(output) });
   }
   if (named !== undefined && !ids.includes(named)) {
     throw new ConfigurationError(

@@ -23,8 +23,16 @@ export function paintLive(events: EventBus, stream: NodeJS.WriteStream, keys: Ru
   const log = createLogUpdate(stream);
   let view = emptyView;
   const shown = { help: false, log: false, keys: process.stdin.isTTY };
-  const paint = (): void =>
-    log(render(view, viewTime(), { columns: stream.columns || 80, rows: stream.rows || 24, ...shown }));
+  let height = 0;
+  const paint = (): void => {
+    const size = { columns: stream.columns || 80, rows: stream.rows || 24 };
+    const frame = render(view, viewTime(), { ...size, ...shown });
+    const lines = frame.split('\n').length;
+    // log-update writes the lines that changed, and does not move those below them to another place.
+    if (lines !== height) log.clear();
+    height = lines;
+    log(frame);
+  };
   const toggle = (what: 'help' | 'log') => (): void => {
     shown[what] = !shown[what];
     paint();

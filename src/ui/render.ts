@@ -80,9 +80,10 @@ function bestLine({ best, baseline }: View): string {
     baseline === undefined || best.trialId === baseline.trialId
       ? ''
       : `, ${(best.generateSpeed / baseline.generateSpeed).toFixed(2)} × baseline`;
+  // What decides stands first: a narrow screen cuts the end off.
   const spare =
     best.spare === null ? '' : `, ${(100 * best.spare.share).toFixed(0)} % to spare in ${best.spare.slo}`;
-  return `best      trial ${best.trialId}: ${best.generateSpeed.toFixed(1)} tok/s${against}, TTFT ${milliseconds(best.ttftSeconds)}, TPOT ${milliseconds(best.tpotSeconds)}${spare}`;
+  return `best      trial ${best.trialId}: ${best.generateSpeed.toFixed(1)} tok/s${against}${spare}, TTFT ${milliseconds(best.ttftSeconds)}, TPOT ${milliseconds(best.tpotSeconds)}`;
 }
 
 function head(view: View, now: Ms, columns: number, keys?: boolean): string[] {

@@ -130,7 +130,7 @@ describe.skipIf(!enabled)('report.html in a browser', () => {
   test('says the verdict on the first screen, and how to start it', async () => {
     const { page } = await open(simulated);
     expect(await page.textContent('h1')).toMatch(
-      /^Trial \d+ is the best configuration within the SLOs, [\d.]+ × the baseline\.$/,
+      /^Trial \d+ is the best configuration within the SLOs: [\d.]+ tok\/s at CONCURRENCY \d+, [\d.]+ × the baseline \([\d.]+ to [\d.]+\)\.$/,
     );
     const top = await page.textContent('.verdict');
     for (const said of [

@@ -28,6 +28,11 @@ describe.skipIf(!available)('in a terminal', () => {
   const count = (terminal: Terminal, what: RegExp): number =>
     terminal.screen.split('\n').filter((line) => what.test(line)).length;
 
+  const doubledEvents = (terminal: Terminal): string[] => {
+    const events = terminal.screen.split('\n').filter((line) => /^\[\d+\/\d+\] trial/.test(line));
+    return events.filter((line, index) => events.indexOf(line) !== index);
+  };
+
   test.each([
     [80, 24],
     [200, 50],
@@ -64,10 +69,12 @@ describe.skipIf(!available)('in a terminal', () => {
     await seen(terminal, /q {2}stop: end what runs and save/);
     terminal.press('?');
     await expect.poll(() => terminal.screen).not.toMatch(/q {2}stop/);
+    expect(doubledEvents(terminal)).toEqual([]);
     terminal.press('l');
     await expect.poll(() => terminal.screen).not.toMatch(/^group 0 {3}/m);
     terminal.press('l');
     await seen(terminal, /^group 0 {3}/m);
+    expect(doubledEvents(terminal)).toEqual([]);
     terminal.press('p');
     await seen(terminal, /PAUSED/);
     // What runs ends, and nothing new begins.

@@ -21,7 +21,7 @@ const toldOf = (entries: readonly JournalEntry[]) =>
   entries.flatMap((entry) => (entry.type === 'told' ? [entry.record] : []));
 
 function modelOf(entries: readonly JournalEntry[]) {
-  return reportModel(entries, stateOf(entries).summary, startOf(entries)!.slos);
+  return reportModel(entries, stateOf(entries).summary, startOf(entries)!.slos, {});
 }
 
 describe('importance', () => {
@@ -35,6 +35,16 @@ describe('importance', () => {
     expect(of('a')).toBeGreaterThan(0.8);
     expect(of('b')).toBeLessThan(0.2);
     expect(of('noise')).toBeLessThan(0.05);
+  });
+
+  test('of two values it is the same whichever is the greater one, and whatever they are called', () => {
+    const of = (few: number | string, many: number | string) =>
+      importance(
+        Array.from({ length: 12 }, (_, i) => ({ value: i < 3 ? few : many, cost: i < 3 ? 1 : 5 + (i % 2) })),
+      )!;
+    expect(of(32, 128)).toBeGreaterThan(0.9);
+    expect(of(-32, -128)).toBe(of(32, 128));
+    expect(of('a', 'b')).toBe(of(32, 128));
   });
 
   test('of choices it is the same whatever they are called', () => {
@@ -82,8 +92,8 @@ describe('the report', () => {
 
   test('has every trial, the baseline, the best, and what varied', () => {
     expect(model.trials).toHaveLength(66);
-    expect(model.baseline).toBe(0);
-    expect(model.trials[model.best!]!.params[0]).toBeGreaterThan(60);
+    expect(model.present).toMatchObject({ trial: 0, isItsTrial: true });
+    expect(model.trials[model.recommended!.trial]!.params[0]).toBeGreaterThan(60);
     expect(model.fields.map(({ name, kind }) => [name, kind])).toEqual([
       ['MAX_NUM_SEQS', 'number'],
       ['GPU_MEMORY_UTILIZATION', 'number'],
@@ -96,7 +106,10 @@ describe('the report', () => {
   });
 
   test('finalists have an interval that holds their mean', () => {
-    expect(model.finalists.map(({ trial }) => trial)).toEqual([0, model.best]);
+    expect(model.finalists.map(({ trial, is }) => [trial, is])).toEqual([
+      [0, 'present'],
+      [model.recommended!.trial, 'recommended'],
+    ]);
     for (const { again, interval } of model.finalists) {
       const mean = again.reduce((sum, one) => sum + one, 0) / again.length;
       expect(interval!.low).toBeLessThan(mean);

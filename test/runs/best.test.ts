@@ -5,6 +5,13 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { trialId } from '../../src/base/units.ts';
 import { NodeConfig, ServiceGroupConfig } from '../../src/config/parallel-config.ts';
+import { registry } from '../../src/compose.ts';
+import { resolveSettings } from '../../src/config/settings.ts';
+import { parseToml, type Table } from '../../src/config/toml.ts';
+import type { Field } from '../../src/core/space/field.ts';
+import { createSearchSpace } from '../../src/core/space/space.ts';
+import { engineNamed } from '../../src/engines/index.ts';
+import { ownFields } from '../../src/refine.ts';
 import { scriptEngine } from '../../src/engines/script/script.ts';
 import { topologyOf } from '../../src/parallel/topology.ts';
 import { quote } from '../../src/remote/quote.ts';
@@ -88,3 +95,39 @@ test('launch.sh starts what was recommended, on each rank, whatever the values a
   }
   expect(readFileSync(join(directory, 'config.toml'), 'utf8')).toContain('PLAIN');
 });
+
+test.each(['vllm', 'sglang', 'llamacpp', 'emulator'])(
+  'config.toml of %s has the values of the winner, also of the fields that the engine has by itself',
+  async (engine) => {
+    const directory = mkdtempSync(join(tmpdir(), 'optimizer-best-'));
+    const own = { name: 'MAX_NUM_SEQS', config_position: 'env', dtype: 'int', min: 1, max: 300, value: 5 };
+    const command = { model: '/models/one' };
+    const values: Table = {
+      engine,
+      [engine]: engine === 'emulator' ? {} : { command, fields: 'standard', target_field: [own] },
+      parallel: { service_groups: [{ group_id: 0, nodes: [{ host: 'a', device_type: 'gpu' }] }] },
+    };
+    const settingsOf = (document: Table) =>
+      resolveSettings({ document: { values: document, origin: {}, files: [] }, flags: {} }, registry);
+    const settings = settingsOf(values);
+    const fields = ownFields(settings);
+    const space = createSearchSpace(fields, settings.rules);
+    const params = space.decode(
+      Array.from({ length: space.dimensions }, (_, i) => (i + 0.5) / space.dimensions),
+    );
+    const group = new ServiceGroupConfig({ group_id: 0, nodes: [new NodeConfig({ host: 'a' })] });
+    const topology = topologyOf(group, { runId: 'r', trialId: trialId(7), start: 0, sharesPaths: false });
+    const plan = engineNamed(engine).plan(settings.engineConfig, params, topology);
+    await writeBest(directory, {
+      ...{ params, fields, topology, plan, needs: {}, document: values, engine, benchmark: 'builtin', quote },
+    });
+    const tuned = settingsOf(parseToml('best', readFileSync(join(directory, 'config.toml'), 'utf8')));
+    const now = (some: readonly Field[]) => Object.fromEntries(some.map(({ name, value }) => [name, value]));
+    expect(now(ownFields(tuned))).toEqual(params);
+    expect(params).not.toEqual(now(fields));
+    // What is searched stays as it was.
+    const bounds = (some: readonly Field[]) =>
+      new Map(some.map(({ name, min, max, dtype }) => [name, [min, max, dtype]]));
+    expect(bounds(ownFields(tuned))).toEqual(bounds(fields));
+  },
+);

@@ -75,7 +75,7 @@ describe('the live view', () => {
     expect(lines[0]).toBe('run r1  1:42, about 3:45 left');
     expect(lines[1]).toMatch(/^█+░+ 2\/8 {2}2 measured, 0 infeasible, 0 failed, 1 running$/);
     expect(lines[2]).toBe(
-      'best      trial 1: 200.0 tok/s, 2.00 × baseline, TTFT 250.0 ms, TPOT 20.0 ms, 20 % to spare in TPOT',
+      'best      trial 1: 200.0 tok/s, 2.00 × baseline, 20 % to spare in TPOT, TTFT 250.0 ms, TPOT 20.0 ms',
     );
     expect(lines[3]).toBe('          ▁█');
     expect(lines[4]).toBe('group 0   trial 2    starting  0:42');

@@ -26,12 +26,12 @@ function binned(samples: readonly Sample[]): readonly (readonly number[])[] {
   }
   const count = Math.min(mostBins, Math.floor(samples.length / perBin));
   const sorted = [...samples].sort((a, b) => Number(a.value) - Number(b.value));
-  let bin = 0;
-  sorted.forEach((sample, index) => {
-    const isNewValue = index > 0 && sorted[index - 1]?.value !== sample.value;
-    if (isNewValue) bin = Math.max(bin, Math.floor((index * count) / sorted.length));
-    put(bin, sample.cost);
-  });
+  for (let from = 0, to = 0; from < sorted.length; from = to) {
+    while (to < sorted.length && sorted[to]?.value === sorted[from]?.value) to++;
+    // Where the middle of the equal ones is, so that the same is said whichever end they are at.
+    const bin = Math.floor((((from + to - 1) / 2) * count) / sorted.length);
+    for (const { cost } of sorted.slice(from, to)) put(bin, cost);
+  }
   return [...bins.values()];
 }
 

@@ -40,6 +40,18 @@ export function rerunInterval(values: readonly number[], { sd, degrees }: Noise,
   return { low: Math.exp(middle - half), high: Math.exp(middle + half) };
 }
 
+/** Where the true value behind `a` is, in units of the one behind `b`: t · sd · √(1/n + 1/m) to either side. */
+export function ratioInterval(
+  a: readonly number[],
+  b: readonly number[],
+  { sd, degrees }: Noise,
+  level = 0.95,
+): Interval {
+  const half = studentQuantile((1 + level) / 2, degrees) * sd * Math.sqrt(1 / a.length + 1 / b.length);
+  const middle = logMean(a) - logMean(b);
+  return { low: Math.exp(middle - half), high: Math.exp(middle + half) };
+}
+
 /** That the true value behind `a` is above the one behind `b`, with nothing known beforehand: Student's t. */
 export function probabilityAbove(a: readonly number[], b: readonly number[], { sd, degrees }: Noise): number {
   const error = sd * Math.sqrt(1 / a.length + 1 / b.length);

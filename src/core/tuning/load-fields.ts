@@ -13,17 +13,16 @@ export const isConcurrency = ({ name }: Pick<Field, 'name'>): boolean =>
   name === 'CONCURRENCY' || name === 'MAXCONCURRENCY';
 export const isRequestRate = ({ name }: Pick<Field, 'name'>): boolean => name === 'REQUESTRATE';
 
+export const isLoad = (field: Pick<Field, 'name'>): boolean => isConcurrency(field) || isRequestRate(field);
+
 /** What a service is started with: configurations that differ in their load alone need no restart. */
 export const withoutLoad = (params: ServingParams): ServingParams =>
-  Object.fromEntries(
-    Object.entries(params).filter(([name]) => !isConcurrency({ name }) && !isRequestRate({ name })),
-  );
+  Object.fromEntries(Object.entries(params).filter(([name]) => !isLoad({ name })));
 
 /** One whose number may be chosen: not fixed, not following from another field, no list of texts. */
 export function isTunableLoad(field: Field): boolean {
-  const isLoad = isConcurrency(field) || isRequestRate(field);
   const texts = field.dtype === 'enum' && enumValues(field).some((value) => typeof value !== 'number');
-  return isLoad && !isConstant(field) && !derivedDtypes.includes(field.dtype) && !texts;
+  return isLoad(field) && !isConstant(field) && !derivedDtypes.includes(field.dtype) && !texts;
 }
 
 /** The nearest value that the field can have. */

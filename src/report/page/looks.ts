@@ -60,8 +60,9 @@ export function frame({ ink, paper, faint }: Looks): EChartsOption {
       textStyle: { color: ink },
       confine: true,
     },
-    legend: { textStyle: { color: ink }, top: 0, type: 'scroll' },
-    grid: { left: 64, right: 28, top: 36, bottom: 52 },
+    // All of it at once: paper has no pager.
+    legend: { textStyle: { color: ink }, top: 0, type: 'plain', itemGap: 8, itemWidth: 18 },
+    grid: { left: 64, right: 28, top: 60, bottom: 52 },
   };
 }
 

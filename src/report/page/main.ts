@@ -1,18 +1,15 @@
-import type { ReportModel } from '../model.ts';
 import { init, type EChartsOption, type EChartsType } from './echarts.ts';
 import { looksNow, type Looks } from './looks.ts';
 import { failures, finalists, importances, knee, loadSearch } from './run-charts.ts';
 import { timeline } from './timeline-chart.ts';
 import { inParallel, parallel } from './parallel-chart.ts';
 import { convergence, latencyChart, pairChart, response } from './trial-charts.ts';
-import { TrialTable } from './trial-table.ts';
+import { TrialTable, type PageModel } from './trial-table.ts';
 
 /** The program of report.html: draws the charts and the table from the data in the page. */
 
-type Model = ReportModel & { readonly logs: Readonly<Record<number, string>> };
-
 const byId = (id: string): HTMLElement | null => document.getElementById(id);
-const model = JSON.parse(byId('model')?.textContent ?? '') as Model;
+const model = JSON.parse(byId('model')?.textContent ?? '') as PageModel;
 
 const overTime = byId('over-time') as HTMLInputElement | null;
 const responseField = byId('response-field') as HTMLSelectElement | null;

@@ -1,4 +1,5 @@
-import type { ReportModel, ReportTrial } from '../model.ts';
+import type { ReportModel } from '../model.ts';
+import type { ReportTrial } from '../trial-rows.ts';
 import type { EChartsOption } from './echarts.ts';
 import { frame, type Looks } from './looks.ts';
 import { own } from './trial-charts.ts';

@@ -31,7 +31,11 @@ export function knee(model: ReportModel, looks: Looks): EChartsOption {
         return `${seriesName}\n${data.load}\n${number(data.value[1])} tok/s at ${number(data.value[0])} ms`;
       },
     },
-    xAxis: axis(latency === 'ttft_ms' ? 'TTFT, ms' : 'TPOT, ms', looks, { min: 0 }),
+    xAxis: axis(
+      model.curvesHaveSlos ? model.names[latency] : `${latency === 'ttft_ms' ? 'TTFT' : 'TPOT'}, ms`,
+      looks,
+      { min: 0 },
+    ),
     yAxis: axis('output tokens/s', looks, { nameGap: 46, min: 0 }),
     series: model.curves.map((curve, index) => ({
       name: names[curve.of],
@@ -51,7 +55,7 @@ export function knee(model: ReportModel, looks: Looks): EChartsOption {
       }),
       lineStyle: { color: color(curve) },
       itemStyle: { color: color(curve) },
-      ...(index === 0 ? limit(model.slos[latency], looks) : {}),
+      ...(index === 0 ? limit(model.curvesHaveSlos ? model.slos[latency] : null, looks) : {}),
     })),
   };
 }
@@ -140,12 +144,8 @@ export function failures(model: ReportModel, looks: Looks): EChartsOption {
 }
 
 export function finalists(model: ReportModel, looks: Looks): EChartsOption {
-  const rows = model.finalists.map(({ trial }) =>
-    trial === model.baseline
-      ? `present (${trial})`
-      : trial === model.best
-        ? `recommended (${trial})`
-        : `trial ${trial}`,
+  const rows = model.finalists.map(({ trial, is }) =>
+    is === 'other' ? `trial ${trial}` : `${is}${is === 'present' ? '' : ` (${trial})`}`,
   );
   return {
     ...frame(looks),

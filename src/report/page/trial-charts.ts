@@ -1,4 +1,5 @@
-import type { ReportModel, ReportTrial } from '../model.ts';
+import type { ReportModel } from '../model.ts';
+import type { Mark, ReportTrial } from '../trial-rows.ts';
 import { paretoFront } from '../pareto-front.ts';
 import type { EChartsOption } from './echarts.ts';
 import { axis, clock, frame, limit, number, type Looks } from './looks.ts';
@@ -45,37 +46,37 @@ const colours = ({ good, outside }: Looks): Record<'feasible' | 'outside', strin
   outside,
 });
 
+const asMark = ({ id, ...trial }: ReportTrial): Mark => ({ ...trial, trial: id, isItsTrial: true });
+
 /** Baseline and answer stand out everywhere. */
-function marked(model: ReportModel, looks: Looks, at: (trial: ReportTrial) => Point | undefined): object[] {
-  const one = (id: number | null, name: string, color: string, symbol: string): object[] => {
-    const trial = model.trials.find((other) => other.id === id);
-    const point = trial && at(trial);
+function marked(model: ReportModel, looks: Looks, at: (mark: Mark) => Point | undefined): object[] {
+  const one = (mark: Mark | null, name: string, color: string, symbol: string): object[] => {
+    const point = mark === null ? undefined : at(mark);
     return point === undefined
       ? []
       : [{ name, type: 'scatter', data: [point], symbol, symbolSize: 16, itemStyle: { color }, z: 5 }];
   };
   return [
-    ...one(model.baseline, 'present configuration', looks.base, 'diamond'),
-    ...one(model.best === model.baseline ? null : model.best, 'recommended', looks.best, 'pin'),
+    ...one(model.present, 'present configuration', looks.base, 'diamond'),
+    ...one(model.recommended, 'recommended', looks.best, 'pin'),
   ];
 }
 
 export function latencyChart(model: ReportModel, looks: Looks, latency: Latency): EChartsOption {
-  const at = (trial: ReportTrial): Point | undefined => {
-    const [x, y] = [trial[latency], trial.speed];
-    return x === null || y === null ? undefined : [x, y, trial.id];
+  const at = (one: Mark): Point | undefined => {
+    const [x, y] = [one[latency], one.speed];
+    return x === null || y === null ? undefined : [x, y, one.trial];
   };
-  const points = own(model).filter((trial) => at(trial) !== undefined);
+  const points = own(model).filter((trial) => at(asMark(trial)) !== undefined);
   const front = paretoFront(
-    points.map((trial) => at(trial) as Point),
+    points.map((trial) => at(asMark(trial)) as Point),
     ([x, y]) => [x, -y],
   );
-  const name = latency === 'ttft_ms' ? 'TTFT, ms' : 'TPOT, ms';
   return {
     ...frame(looks),
     tooltip: { ...(frame(looks).tooltip as object), formatter: tooltipOf(model) },
     dataZoom: [{ type: 'inside' }],
-    xAxis: axis(name, looks, { min: 0 }),
+    xAxis: axis(model.names[latency], looks, { min: 0 }),
     yAxis: axis('output tokens/s', looks, { nameGap: 46 }),
     series: [
       ...outcomes.map(([outcome, label], index) => ({
@@ -83,7 +84,7 @@ export function latencyChart(model: ReportModel, looks: Looks, latency: Latency)
         type: 'scatter',
         symbolSize: 7,
         itemStyle: { color: colours(looks)[outcome], opacity: 0.75 },
-        data: points.filter((trial) => trial.outcome === outcome).map(at),
+        data: points.filter((trial) => trial.outcome === outcome).map((trial) => at(asMark(trial))),
         ...(index === 0 ? limit(model.slos[latency], looks) : {}),
       })),
       {
@@ -103,15 +104,15 @@ export function latencyChart(model: ReportModel, looks: Looks, latency: Latency)
 /** Tokens/s of one accelerator against those of one user. */
 export function pairChart(model: ReportModel, looks: Looks): EChartsOption {
   const devices = new Map(model.groups.map(({ id, devices: count }) => [id, count ?? 1]));
-  const at = ({ tpot_ms, speed, group, id }: ReportTrial): Point | undefined =>
+  const at = ({ tpot_ms, speed, group, trial }: Mark): Point | undefined =>
     tpot_ms === null || tpot_ms === 0 || speed === null || group === null
       ? undefined
-      : [1000 / tpot_ms, speed / (devices.get(group) ?? 1), id];
+      : [1000 / tpot_ms, speed / (devices.get(group) ?? 1), trial];
   return {
     ...frame(looks),
     tooltip: { ...(frame(looks).tooltip as object), formatter: tooltipOf(model) },
     dataZoom: [{ type: 'inside' }],
-    xAxis: axis('tokens/s of one user (1 / TPOT)', looks),
+    xAxis: axis(`tokens/s of one user (1 / ${model.names.tpot_ms.replace(', ms', '')})`, looks),
     yAxis: axis('tokens/s of one accelerator', looks, { nameGap: 46 }),
     series: [
       ...outcomes.map(([outcome, label]) => ({
@@ -122,7 +123,7 @@ export function pairChart(model: ReportModel, looks: Looks): EChartsOption {
         data: own(model)
           .filter((trial) => trial.outcome === outcome)
           .flatMap((trial) => {
-            const point = at(trial);
+            const point = at(asMark(trial));
             return point === undefined ? [] : [point];
           }),
       })),
@@ -135,7 +136,7 @@ export function convergence(model: ReportModel, looks: Looks, overTime: boolean)
   const all = own(model);
   const x = (trial: ReportTrial, index: number): number => (overTime ? trial.at_s : index + 1);
   const top = Math.max(...all.map(({ speed }) => speed ?? 0));
-  const baseline = all.find(({ id }) => id === model.baseline)?.speed ?? null;
+  const baseline = model.present?.speed ?? null;
   let best = 0;
   const steps = all.flatMap((trial, index) => {
     if (trial.outcome !== 'feasible' || (trial.speed ?? 0) <= best) return [];

@@ -1,4 +1,5 @@
-import type { ReportModel, ReportTrial } from '../model.ts';
+import type { ReportModel } from '../model.ts';
+import type { Mark, ReportTrial } from '../trial-rows.ts';
 import { clock, number } from './looks.ts';
 
 /** The table of trials: sorted by any column, each line opens to all that is known of it. */
@@ -10,6 +11,12 @@ interface Column {
   readonly of: (trial: ReportTrial) => Cell;
   readonly shown?: (trial: ReportTrial) => string;
 }
+
+/** The model, and what of the run's files has a place in the page: by trial. */
+export type PageModel = ReportModel & {
+  readonly logs: Readonly<Record<number, string>>;
+  readonly plans: Readonly<Record<number, string>>;
+};
 
 /** So many at once; a button shows more. */
 const page = 100;
@@ -25,7 +32,7 @@ function element<K extends keyof HTMLElementTagNameMap>(
   return made;
 }
 
-function columnsOf({ fields }: ReportModel): Column[] {
+function columnsOf({ fields, names }: ReportModel): Column[] {
   const measured = (name: string, of: (trial: ReportTrial) => number | null): Column => ({
     ...{ name, of, shown: (trial) => number(of(trial)) },
   });
@@ -34,8 +41,8 @@ function columnsOf({ fields }: ReportModel): Column[] {
     { name: 'group', of: ({ group }) => group },
     { name: 'outcome', of: ({ outcome }) => outcome },
     measured('tokens/s', ({ speed }) => speed),
-    measured('TTFT, ms', ({ ttft_ms }) => ttft_ms),
-    measured('TPOT, ms', ({ tpot_ms }) => tpot_ms),
+    measured(names.ttft_ms, ({ ttft_ms }) => ttft_ms),
+    measured(names.tpot_ms, ({ tpot_ms }) => tpot_ms),
     measured('success', ({ success }) => success),
     measured('cost', ({ cost }) => cost),
     { name: 'ended', of: ({ at_s }) => at_s, shown: ({ at_s }) => clock(at_s) },
@@ -61,7 +68,8 @@ function order(of: Column['of'], direction: number): (a: ReportTrial, b: ReportT
   };
 }
 
-function details(trial: ReportTrial, { fields }: ReportModel, log: string | undefined): HTMLElement {
+function details(trial: ReportTrial, { fields, logs, plans }: PageModel): HTMLElement {
+  const [log, plan] = [logs[trial.id], plans[trial.id]];
   const list = document.createElement('dl');
   const add = (name: string, value: string): void => {
     list.append(element('dt', name), element('dd', value));
@@ -70,15 +78,17 @@ function details(trial: ReportTrial, { fields }: ReportModel, log: string | unde
   add('benchmarks', `${number(trial.benchmark_s)} s`);
   add('kind', trial.origin);
   fields.forEach(({ name }, index) => add(name, String(trial.params[index] ?? '–')));
+  if (trial.more.length > 0) add('latencies', trial.more.join('\n'));
   if (trial.note !== '') add('note', trial.note);
   const all = element('div', '', list);
+  if (plan !== undefined) all.append(element('h4', 'started with'), element('pre', plan));
   if (log !== undefined) all.append(element('h4', 'last lines of its service'), element('pre', log));
   all.append(element('p', `its files: trials/${trial.id}/ (plan, service log, output of the benchmark)`));
   return all;
 }
 
 export class TrialTable {
-  readonly #model: ReportModel & { readonly logs: Readonly<Record<number, string>> };
+  readonly #model: PageModel;
   readonly #root: HTMLElement;
   readonly #columns: readonly Column[];
   #chosen: readonly ReportTrial[];
@@ -86,7 +96,7 @@ export class TrialTable {
   #direction = 1;
   #limit = page;
 
-  constructor(model: ReportModel & { readonly logs: Readonly<Record<number, string>> }, root: HTMLElement) {
+  constructor(model: PageModel, root: HTMLElement) {
     this.#model = model;
     this.#root = root;
     this.#columns = columnsOf(model);
@@ -135,9 +145,11 @@ export class TrialTable {
       button.type = 'button';
       button.ariaExpanded = 'false';
       button.addEventListener('click', () => this.#toggle(row, button, trial));
-      const isNamed = trial.id === this.#model.best || trial.id === this.#model.baseline;
-      const name = trial.id === this.#model.best ? ' recommended' : ' present';
-      row.append(element('td', '', button, ...(isNamed ? [element('em', name)] : [])));
+      const { recommended, present } = this.#model;
+      const name = (mark: Mark | null, is: string): string =>
+        mark?.trial === trial.id ? ` ${is}${mark.isItsTrial ? '' : ', at another load'}` : '';
+      const said = name(recommended, 'recommended') || name(present, 'present');
+      row.append(element('td', '', button, ...(said === '' ? [] : [element('em', said)])));
     });
     return row;
   }
@@ -149,7 +161,7 @@ export class TrialTable {
       row.nextElementSibling?.remove();
       return;
     }
-    const cell = element('td', '', details(trial, this.#model, this.#model.logs[trial.id]));
+    const cell = element('td', '', details(trial, this.#model));
     cell.colSpan = this.#columns.length;
     const opened = element('tr', '', cell);
     opened.className = 'details';
