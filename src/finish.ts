@@ -108,6 +108,8 @@ export async function finish(
     ? summaryWith(await written(writeReport(directory, store.entries, state), paths.report))
     : state.summary;
   const text = `${JSON.stringify(summary, null, 2)}\n`;
-  if (began) await written(writeFileAtomic(paths.summary, text, { mode: 0o600 }), paths.summary);
+  const durable = options.settings.simulation === undefined;
+  if (began)
+    await written(writeFileAtomic(paths.summary, text, { mode: 0o600, fsync: durable }), paths.summary);
   return summary;
 }

@@ -237,8 +237,9 @@ export async function writeReport(
     [names.pareto]: paretoTable(told, run.slos),
     [names.optuna]: optunaJournal(run, told),
   };
+  // Whole or not at all, but not synced: the journal has it all.
   for (const [name, content] of Object.entries(files))
-    await writeFileAtomic(join(directory, name), content, { mode: 0o600 });
+    await writeFileAtomic(join(directory, name), content, { mode: 0o600, fsync: false });
   return names;
 }
 

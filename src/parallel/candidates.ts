@@ -1,4 +1,5 @@
 import { median } from 'simple-statistics';
+import { need } from '../base/assert.ts';
 import type { FitnessSettings, Judged, PerformanceIndex } from '../core/fitness/fitness.ts';
 import { closest, recommend, worth } from '../core/fitness/recommend.ts';
 import { violations, type Violation } from '../core/fitness/slo.ts';
@@ -91,23 +92,50 @@ function candidateOf(
   };
 }
 
+/** Measurements by configuration, in the order of the first of each. */
+class Measurements {
+  readonly #slos: FitnessSettings;
+  readonly #scored = new Map<string, [ScoredRecord, ...ScoredRecord[]]>();
+  readonly #refuted = new Map<string, number>();
+
+  constructor(slos: FitnessSettings) {
+    this.#slos = slos;
+  }
+
+  /** @returns the configurations that it measures, and whether they are new */
+  add(told: TrialRecord): { readonly key: string; readonly isNew: boolean }[] {
+    return measurementsOf(told).flatMap((record): { key: string; isNew: boolean }[] => {
+      if (record.reused_from !== null || (isScored(record) && record.verdict.censored === true)) return [];
+      const key = paramsKey(record.params);
+      const known = this.#scored.get(key);
+      if (!isScored(record)) {
+        const counts = record.confirms !== null && record.verdict.kind === 'infeasible';
+        if (counts) this.#refuted.set(key, (this.#refuted.get(key) ?? 0) + 1);
+        return [];
+      }
+      if (known === undefined) {
+        this.#scored.set(key, [record]);
+        return [{ key, isNew: true }];
+      }
+      known.push(record);
+      return [{ key, isNew: false }];
+    });
+  }
+
+  candidate(key: string): Candidate {
+    return candidateOf(need(this.#scored.get(key), 'measurement'), this.#refuted.get(key) ?? 0, this.#slos);
+  }
+
+  get candidates(): Candidate[] {
+    return [...this.#scored.keys()].map((key) => this.candidate(key));
+  }
+}
+
 /** Every configuration that was measured, in the order of its first measurement. */
 export function candidates(records: readonly TrialRecord[], slos: FitnessSettings): Candidate[] {
-  const byConfiguration = new Map<string, [ScoredRecord, ...ScoredRecord[]]>();
-  const refuted = new Map<string, number>();
-  for (const record of records.flatMap(measurementsOf)) {
-    if (record.reused_from !== null || (isScored(record) && record.verdict.censored === true)) continue;
-    const key = paramsKey(record.params);
-    const known = byConfiguration.get(key);
-    if (!isScored(record)) {
-      const counts = record.confirms !== null && record.verdict.kind === 'infeasible';
-      if (counts) refuted.set(key, (refuted.get(key) ?? 0) + 1);
-    } else if (known === undefined) byConfiguration.set(key, [record]);
-    else known.push(record);
-  }
-  return [...byConfiguration].map(([key, measurements]) =>
-    candidateOf(measurements, refuted.get(key) ?? 0, slos),
-  );
+  const measurements = new Measurements(slos);
+  for (const record of records) measurements.add(record);
+  return measurements.candidates;
 }
 
 /** Whether it holds when it is measured again, as far as that was tried. */
@@ -135,14 +163,42 @@ function isDecided(all: readonly Candidate[], slos: FitnessSettings): boolean {
  * The recommended one: within the SLOs, and best by the objective; of those that were confirmed, where one of them is
  * within the SLOs.
  */
-export function bestOf(records: readonly TrialRecord[], slos: FitnessSettings): Candidate | undefined {
-  const all = candidates(records, slos);
+export const bestOf = (records: readonly TrialRecord[], slos: FitnessSettings): Candidate | undefined =>
+  bestAmong(candidates(records, slos), slos);
+
+function bestAmong(all: readonly Candidate[], slos: FitnessSettings): Candidate | undefined {
   const standing = all.filter(stands);
   const confirmed = standing.filter(({ confirmations }) => confirmations.length > 0);
   return (
     (isDecided(all, slos) ? recommend(confirmed, slos.objective) : undefined) ??
     recommend(standing, slos.objective)
   );
+}
+
+/** The recommended one while a study goes on: a look at all that was measured for each new one would grow with the square. */
+export class BestSoFar {
+  readonly #slos: FitnessSettings;
+  readonly #measurements: Measurements;
+  #isConfirmed = false;
+  #best: Candidate | undefined;
+
+  constructor(told: readonly TrialRecord[], slos: FitnessSettings) {
+    this.#slos = slos;
+    this.#measurements = new Measurements(slos);
+    for (const record of told) this.told(record);
+  }
+
+  /** @returns the best one now */
+  told(record: TrialRecord): Candidate | undefined {
+    const measured = this.#measurements.add(record);
+    this.#isConfirmed ||= record.confirms !== null;
+    // While each has one measurement: the best of before, or what is new.
+    const isSimple = !this.#isConfirmed && measured.every(({ isNew }) => isNew);
+    const before = this.#best === undefined ? [] : [this.#best];
+    const few = [...before, ...measured.map(({ key }) => this.#measurements.candidate(key))];
+    this.#best = bestAmong(isSimple ? few : this.#measurements.candidates, this.#slos);
+    return this.#best;
+  }
 }
 
 /** The one that misses its SLOs by the least. */

@@ -71,7 +71,8 @@ export async function writeBest(directory: string, best: BestFiles): Promise<Rec
     ...deploymentFiles(best),
   };
   for (const [name, content] of Object.entries(files)) {
-    await writeFileAtomic(join(directory, name), content, { mode: name === 'launch.sh' ? 0o700 : 0o600 });
+    const mode = name === 'launch.sh' ? 0o700 : 0o600;
+    await writeFileAtomic(join(directory, name), content, { mode, fsync: false });
   }
   const paths: Record<string, string> = {
     best_config: 'best/config.json',

@@ -73,7 +73,8 @@ export async function openRun(
   const saved: SavedRun = { schema: 1, run_id: runId, version, csv, input: redacted(input) };
   // Before the journal, which makes it a run: whatever happens from then on, it can be resumed.
   makeDirectory(paths.directory, 0o700);
-  await writeFileAtomic(paths.settings, `${JSON.stringify(saved, null, 2)}\n`, { mode: 0o600 });
+  const text = `${JSON.stringify(saved, null, 2)}\n`;
+  await writeFileAtomic(paths.settings, text, { mode: 0o600, fsync: durable });
   return FileRunStore.create(runId, paths, storeOptions, now);
 }
 

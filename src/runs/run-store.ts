@@ -219,6 +219,7 @@ export class FileRunStore implements RunStore {
     makeDirectory(dirname(this.paths.csv), 0o750);
     await writeFileAtomic(this.paths.csv, csvHeader(this.#names, ourColumns) + rows.join(''), {
       mode: 0o600,
+      fsync: false,
     });
   }
 }

@@ -30,6 +30,8 @@ interface Costs {
 /** A gain of less is none. */
 const smallestGain = 0.01;
 const margin = 1.1;
+/** So many of the trials say what the next one takes. */
+const newest = 500;
 
 const text = (seconds: number): string => formatDuration(fromSeconds(Math.round(seconds)));
 
@@ -55,12 +57,14 @@ export class Budget {
 
   /** Whether one more trial of the search leaves time to confirm the answer. */
   allowsSearch(told: readonly TrialRecord[]): boolean {
+    if (this.#left === Infinity) return true;
     const costs = this.#costs(told, 0.9);
     return costs === undefined || this.#left >= margin * costs.trial + this.#tail(costs);
   }
 
   /** Whether one measurement more can end in time. */
   allowsConfirmation(told: readonly TrialRecord[]): boolean {
+    if (this.#left === Infinity) return true;
     const costs = this.#costs(told, 0.9);
     return costs === undefined || this.#left >= costs.confirmation;
   }
@@ -73,6 +77,7 @@ export class Budget {
   /** Whether so many evaluations have brought nothing that it is time to stop. */
   isExhausted(told: readonly TrialRecord[]): boolean {
     const { patience = Infinity } = this.#options;
+    if (told.length < patience) return false;
     let [best, since] = [Infinity, 0];
     for (const { verdict, confirms, refines } of told) {
       if (confirms !== null || refines !== undefined) continue;
@@ -115,12 +120,15 @@ export class Budget {
   /** Measured, else as the user expects them. */
   #costs(told: readonly TrialRecord[], q: number): Costs | undefined {
     const { expectedStart, expectedBenchmark, probes } = this.#options;
-    const own = told.filter(({ group_id, reused_from }) => group_id !== null && reused_from === null);
+    const own = told
+      .slice(-newest)
+      .filter(({ group_id, reused_from }) => group_id !== null && reused_from === null);
     const searched = own.filter(({ confirms }) => confirms === null);
     const starts = own.filter(({ starts }) => starts !== 0).map(({ start_s }) => start_s);
     const benchmarks = own.flatMap(benchmarkSeconds);
     // The present configuration is confirmed whatever it takes.
-    const present = Math.max(0, ...own.filter(({ trial_id }) => trial_id === 0).flatMap(benchmarkSeconds));
+    const first = told.find(({ trial_id }) => trial_id === 0);
+    const present = Math.max(0, ...(first === undefined ? [] : benchmarkSeconds(first)));
     if (searched.length > 0 && starts.length > 0 && benchmarks.length > 0) {
       const trials = searched.map(({ start_s, benchmark_s }) => start_s + benchmark_s);
       const benchmark = Math.max(present, quantile(benchmarks, q));

@@ -6,7 +6,7 @@ import type { ParticleDispatcher } from '../parallel/particle-dispatcher.ts';
 import type { RunStore } from '../parallel/ports.ts';
 import type { FitnessSettings } from '../core/fitness/fitness.ts';
 import { spareOf } from '../core/fitness/slo.ts';
-import { bestOf } from '../parallel/candidates.ts';
+import { BestSoFar } from '../parallel/candidates.ts';
 import type { Pause } from './pause.ts';
 import { judgedOf, type TrialRecord } from '../parallel/records.ts';
 import type { ServiceGroupPool } from '../parallel/service-group-pool.ts';
@@ -39,10 +39,11 @@ export async function tune(study: Study, signal: AbortSignal): Promise<Ending> {
   const { dispatcher } = study;
   const isWarm: AgendaOptions['isWarm'] = (params) => dispatcher.isWarm(params);
   const agenda = new Agenda({ ...study, isWarm }, told, waiting);
+  const best = new BestSoFar(told, study.confirmation.slos);
   let failure: { readonly error: unknown } | undefined;
 
   const fly = (suggestion: Suggestion): void => {
-    const flight = evaluate(study, suggestion, told, session.signal)
+    const flight = evaluate(study, suggestion, { told, best }, session.signal)
       .then((record) => agenda.tell(record))
       .catch((error: unknown) => {
         failure ??= { error };
@@ -90,13 +91,19 @@ async function journalAsked({ store, clock }: Study, suggestion: Suggestion): Pr
   await store.append({ type: 'asked', at: clock.wallTime().toISOString(), suggestion });
 }
 
+/** What was told so far. */
+interface Known {
+  readonly told: TrialRecord[];
+  readonly best: BestSoFar;
+}
+
 async function evaluate(
   study: Study,
   suggestion: Suggestion,
-  told: TrialRecord[],
+  known: Known,
   signal: AbortSignal,
 ): Promise<TrialRecord> {
-  return study.dispatcher.evaluate(suggestion, async (record) => tell(study, record, told), signal);
+  return study.dispatcher.evaluate(suggestion, async (record) => tell(study, record, known), signal);
 }
 
 function foundLoad({ curve, params }: TrialRecord): TrialRecord['params'] | null {
@@ -106,7 +113,7 @@ function foundLoad({ curve, params }: TrialRecord): TrialRecord['params'] | null
     : Object.fromEntries(Object.entries(params).filter(([name]) => names.includes(name)));
 }
 
-async function tell(study: Study, record: TrialRecord, told: TrialRecord[]): Promise<void> {
+async function tell(study: Study, record: TrialRecord, { told, best }: Known): Promise<void> {
   const { store, clock, optimizer, events, evaluations, confirmation } = study;
   const durable = store.append({ type: 'told', at: clock.wallTime().toISOString(), record });
   if (isOfSearch(record)) optimizer.tell(record.trial_id, judgementOf(record.verdict)); // at once, as in `ask`: no answer in between
@@ -119,7 +126,7 @@ async function tell(study: Study, record: TrialRecord, told: TrialRecord[]): Pro
     groupId: record.group_id,
     kind: record.verdict.kind,
     reusedFrom: record.reused_from,
-    isBest: bestOf(told, confirmation.slos)?.record.trial_id === record.trial_id,
+    isBest: best.told(record)?.record.trial_id === record.trial_id,
     confirms: record.confirms,
     load: foundLoad(record),
     loads: record.curve?.length ?? 1,

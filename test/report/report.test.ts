@@ -14,6 +14,8 @@ import { paretoFront } from '../../src/report/pareto-front.ts';
 import { paretoTable } from '../../src/report/pareto.ts';
 import { deviceHours } from '../../src/report/timeline.ts';
 import { startOf, stateOf, writeReport } from '../../src/run-report.ts';
+import { trialId } from '../../src/base/units.ts';
+import { BestSoFar, bestOf } from '../../src/parallel/candidates.ts';
 import type { JournalEntry } from '../../src/parallel/records.ts';
 import { madeUpJournal, type MadeUp } from '../support/journal.ts';
 
@@ -84,6 +86,22 @@ test('a Pareto front has no point that another one beats, and beats all that it 
       for (const one of front) expect(front.filter((other) => covers(other, one))).toEqual([one]);
     }),
   );
+});
+
+test('the best so far is the best of what was told, after every trial', () => {
+  for (const seed of [1, 2, 3]) {
+    const entries = madeUpJournal({ trials: 80, seed, noise: 0.2 });
+    const { slos } = startOf(entries)!;
+    // Some once more, as a swarm does that comes back to where it was.
+    const told = toldOf(entries).flatMap((record, i) =>
+      i % 7 === 3 ? [record, { ...record, trial_id: trialId(1000 + i) }] : [record],
+    );
+    const so = new BestSoFar([], slos);
+    told.forEach((record, index) => {
+      const best = bestOf(told.slice(0, index + 1), slos);
+      expect(so.told(record)?.record.trial_id).toBe(best?.record.trial_id);
+    });
+  }
 });
 
 describe('the report', () => {
