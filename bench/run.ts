@@ -4,6 +4,7 @@ import { abort } from './abort.ts';
 import { confirmation } from './confirmation.ts';
 import { overhead } from './overhead.ts';
 import { nested } from './nested.ts';
+import { growth } from './growth.ts';
 import { loadgen } from './loadgen.ts';
 import { manyNodes } from './many-nodes.ts';
 import { makespan } from './makespan.ts';
@@ -27,6 +28,7 @@ const benches: Readonly<Record<string, (short: boolean) => readonly object[] | P
     confirmation,
     abort,
     startup,
+    growth,
     'simulation-speed': simulationSpeed,
     overhead,
     'many-nodes': manyNodes,

@@ -65,7 +65,6 @@ export class EmulatedEngine {
     for (const id of step.finished) {
       const live = this.#live.get(id);
       this.#live.delete(id);
-      this.set.forget(id);
       live?.listener.end();
     }
     this.#begin(replica, Math.max(at, performance.now() - 100));

@@ -92,6 +92,12 @@ function candidateOf(
   };
 }
 
+/** Most configurations are measured once, and asked for again and again. */
+const singles = new WeakMap<
+  ScoredRecord,
+  { readonly slos: FitnessSettings; readonly candidate: Candidate }
+>();
+
 /** Measurements by configuration, in the order of the first of each. */
 class Measurements {
   readonly #slos: FitnessSettings;
@@ -123,7 +129,15 @@ class Measurements {
   }
 
   candidate(key: string): Candidate {
-    return candidateOf(need(this.#scored.get(key), 'measurement'), this.#refuted.get(key) ?? 0, this.#slos);
+    const measurements = need(this.#scored.get(key), 'measurement');
+    const refuted = this.#refuted.get(key) ?? 0;
+    const [only, ...more] = measurements;
+    if (more.length > 0 || refuted > 0) return candidateOf(measurements, refuted, this.#slos);
+    const known = singles.get(only);
+    if (known?.slos === this.#slos) return known.candidate;
+    const candidate = candidateOf([only], 0, this.#slos);
+    singles.set(only, { slos: this.#slos, candidate });
+    return candidate;
   }
 
   get candidates(): Candidate[] {

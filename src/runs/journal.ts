@@ -1,4 +1,4 @@
-import { appendFileSync } from 'node:fs';
+import { writeSync } from 'node:fs';
 import { open, truncate, type FileHandle } from 'node:fs/promises';
 import { systemClock } from '../base/clock.ts';
 import { ModelEvalStateError } from '../base/errors.ts';
@@ -32,7 +32,8 @@ function unwritable(path: string, cause: unknown): ModelEvalStateError {
 
 /** Append-only JSON Lines. What is appended at the same time is written and synced together. */
 export class Journal implements AsyncDisposable {
-  readonly #file: FileHandle | undefined;
+  readonly #file: FileHandle;
+  readonly #durable: boolean;
   readonly #path: string;
   readonly #patience: Patience | undefined;
   /** What is whole in the file. */
@@ -40,18 +41,18 @@ export class Journal implements AsyncDisposable {
   #queue: { readonly line: string; readonly done: Deferred<undefined> }[] = [];
   #writing: Promise<void> | undefined;
 
-  /** Without a handle, entries are written at once and not synced: for runs that nothing real depends on. */
-  private constructor(path: string, file: FileHandle | undefined, bytes: number, patience?: Patience) {
+  /** What need not be durable is written at once and not synced: of runs that nothing real depends on. */
+  private constructor(path: string, file: FileHandle, bytes: number, durable: boolean, patience?: Patience) {
     this.#path = path;
     this.#file = file;
     this.#bytes = bytes;
+    this.#durable = durable;
     this.#patience = patience;
   }
 
   static async create(path: string, durable = true, patience?: Patience): Promise<Journal> {
     const file = await open(path, 'ax', 0o600);
-    if (!durable) await file.close();
-    return new Journal(path, durable ? file : undefined, 0, patience);
+    return new Journal(path, file, 0, durable, patience);
   }
 
   /** For going on: a last line that was torn is cut off first. */
@@ -62,15 +63,15 @@ export class Journal implements AsyncDisposable {
     patience?: Patience,
   ): Promise<Journal> {
     await truncate(path, intactBytes);
-    return new Journal(path, durable ? await open(path, 'a', 0o600) : undefined, intactBytes, patience);
+    return new Journal(path, await open(path, 'a', 0o600), intactBytes, durable, patience);
   }
 
   /** Resolves when the entry is on disk. While the disk is full it waits. */
   async append(entry: JournalEntry): Promise<void> {
     const line = lineOf(entry);
-    if (this.#file === undefined) {
+    if (!this.#durable) {
       try {
-        appendFileSync(this.#path, line);
+        writeSync(this.#file.fd, line);
       } catch (cause) {
         throw unwritable(this.#path, cause);
       }
@@ -120,6 +121,6 @@ export class Journal implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#writing;
-    await this.#file?.close();
+    await this.#file.close();
   }
 }

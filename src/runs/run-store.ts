@@ -1,4 +1,4 @@
-import { appendFileSync, cpSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { appendFileSync, cpSync, readdirSync, statSync } from 'node:fs';
 import { appendFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import writeFileAtomic from 'write-file-atomic';
@@ -65,6 +65,8 @@ export class FileRunStore implements RunStore {
   readonly #note: Patience['note'];
   /** Tables and files of trials are not the truth: a run goes on without them. */
   #csvIsBehind = false;
+  /** Of the trial whose files were kept last. */
+  #lastKept = '';
   #hasComplained = false;
   readonly #journal: Journal;
   readonly #lock: Disposable;
@@ -151,8 +153,9 @@ export class FileRunStore implements RunStore {
     }
   }
 
-  /** A file that cannot be kept costs no measurement. */
+  /** A file that cannot be kept costs no measurement. What a simulation would keep says no more than its journal. */
   async keep(trialId: TrialId, name: string, content: string): Promise<void> {
+    if (!this.#durable) return;
     try {
       await this.#keep(trialId, name, content);
     } catch (error) {
@@ -167,12 +170,8 @@ export class FileRunStore implements RunStore {
 
   async #keep(trialId: TrialId, name: string, content: string): Promise<void> {
     const directory = join(this.paths.directory, 'trials', String(trialId));
-    if (!this.#durable) {
-      makeDirectory(directory, 0o700);
-      writeFileSync(join(directory, name), content, { mode: 0o600 });
-      return;
-    }
-    makeDirectory(directory, 0o700);
+    if (this.#lastKept !== directory) makeDirectory(directory, 0o700);
+    this.#lastKept = directory;
     const file = join(directory, name);
     try {
       await writeFile(file, content, { mode: 0o600 });

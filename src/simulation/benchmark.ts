@@ -73,17 +73,19 @@ function observedAt(
   now: number,
   { speed, size }: { readonly speed: number; readonly size: Size },
 ): Observed {
-  const done = requests.filter(({ endMs }) => endMs <= now);
+  const [ttftsMs, tpotsMs]: [number[], number[]] = [[], []];
+  for (const request of requests) {
+    const due = request.endMs - request.e2elMs;
+    if (due <= now) ttftsMs.push(Math.min(request.ttftMs, now - due) / speed);
+    if (request.endMs <= now) tpotsMs.push(tpotOf(request) / speed);
+  }
   return {
     elapsedS: now / speed / 1000,
     requests: requests.length,
     maxOutputTokens: requests.length * size.outputTokens,
-    ttftsMs: requests.flatMap(({ ttftMs, e2elMs, endMs }) => {
-      const due = endMs - e2elMs;
-      return due > now ? [] : [Math.min(ttftMs, now - due) / speed];
-    }),
-    tpotsMs: done.map((one) => tpotOf(one) / speed),
-    tokens: done.length * size.outputTokens,
+    ttftsMs,
+    tpotsMs,
+    tokens: tpotsMs.length * size.outputTokens,
     failed: 0,
   };
 }

@@ -75,8 +75,16 @@ function penaltyOf(
   return name === 'time_per_output_token' ? tpot_penalty : ttft_penalty;
 }
 
+const known = new WeakMap<FitnessSettings, readonly Slo[]>();
+
 /** Those that the user stated, and those of the original's keys about what was not stated. */
-export function activeSlos(settings: FitnessSettings): Slo[] {
+export function activeSlos(settings: FitnessSettings): readonly Slo[] {
+  let slos = known.get(settings);
+  if (slos === undefined) known.set(settings, (slos = slosOf(settings)));
+  return slos;
+}
+
+function slosOf(settings: FitnessSettings): Slo[] {
   const { slos: stated = [], ttft_slo, tpot_slo, success_rate_slo } = settings;
   const keys: [SloName, number][] = [
     ['time_to_first_token', ttft_slo],

@@ -5,7 +5,6 @@ import { Replica, type EngineRequest, type ReplicaCounters } from './replica.ts'
 /** The data-parallel replicas of one service; a request goes to the one with the least to do. */
 export class ReplicaSet {
   readonly replicas: readonly Replica[];
-  readonly #placed = new Map<number, Replica>();
 
   /** @throws RangeError for settings that cannot start */
   constructor(deployment: Deployment, settings: ServingSettings) {
@@ -18,17 +17,11 @@ export class ReplicaSet {
     const load = (replica: Replica): number => replica.waiting * 4 + replica.running;
     const chosen = this.replicas.reduce((least, one) => (load(one) < load(least) ? one : least));
     chosen.add(request);
-    this.#placed.set(request.id, chosen);
     return chosen;
   }
 
   remove(id: number): void {
-    this.#placed.get(id)?.remove(id);
-    this.#placed.delete(id);
-  }
-
-  forget(id: number): void {
-    this.#placed.delete(id);
+    for (const replica of this.replicas) replica.remove(id);
   }
 
   get counters(): ReplicaCounters {
@@ -68,12 +61,6 @@ export interface SimulatedOutcome {
   readonly preemptions: number;
 }
 
-interface Flight {
-  readonly sentMs: number;
-  readonly dueMs: number;
-  firstMs: number | undefined;
-}
-
 /** One benchmark in no time: the events are the ends of steps and the sendings. */
 export function simulateLoad(
   deployment: Deployment,
@@ -83,8 +70,14 @@ export function simulateLoad(
   const set = new ReplicaSet(deployment, settings);
   const ends = set.replicas.map(() => Infinity);
   const steps = set.replicas.map((): ReturnType<Replica['step']> => undefined);
-  const flights = new Map<number, Flight>();
-  const done: SimulatedRequest[] = new Array<SimulatedRequest>(load.requests.length);
+  const count = load.requests.length;
+  const [sentMs, dueMs, firstMs] = [
+    new Float64Array(count),
+    new Float64Array(count),
+    new Float64Array(count),
+  ];
+  let flying = 0;
+  const done: SimulatedRequest[] = new Array<SimulatedRequest>(count);
   let now = 0;
   let next = 0;
 
@@ -94,25 +87,25 @@ export function simulateLoad(
     ends[index] = step === undefined ? Infinity : now + step.durationMs;
   };
   const send = (): void => {
-    while (next < load.requests.length && flights.size < load.maxConcurrency) {
+    while (next < count && flying < load.maxConcurrency) {
       const due = load.dueMs[next] ?? 0;
       if (due > now) return;
       const id = next++;
-      flights.set(id, { sentMs: now, dueMs: due > 0 ? due : now, firstMs: undefined });
+      flying++;
+      sentMs[id] = now;
+      dueMs[id] = due > 0 ? due : now;
       const index = set.replicas.indexOf(set.add({ id, ...need(load.requests[id], 'request') }));
       if (ends[index] === Infinity) begin(index);
     }
   };
   const end = (index: number): void => {
     const step = need(steps[index], 'step');
-    for (const id of step.first) need(flights.get(id), 'flight').firstMs = now;
+    for (const id of step.first) firstMs[id] = now;
     for (const id of step.finished) {
-      const { sentMs, dueMs, firstMs } = need(flights.get(id), 'flight');
-      flights.delete(id);
-      set.forget(id);
-      const outputTokens = need(load.requests[id], 'request').outputTokens;
-      const ttftMs = need(firstMs, 'first token') - dueMs;
-      done[id] = { ttftMs, e2elMs: now - dueMs, sentMs, endMs: now, outputTokens };
+      flying--;
+      const { outputTokens } = need(load.requests[id], 'request');
+      const [sent = 0, due = 0, first = 0] = [sentMs[id], dueMs[id], firstMs[id]];
+      done[id] = { ttftMs: first - due, e2elMs: now - due, sentMs: sent, endMs: now, outputTokens };
     }
     begin(index);
   };
@@ -120,8 +113,8 @@ export function simulateLoad(
   send();
   for (;;) {
     const soonest = Math.min(...ends);
-    const due = flights.size < load.maxConcurrency ? (load.dueMs[next] ?? Infinity) : Infinity;
-    const at = Math.min(soonest, next < load.requests.length ? due : Infinity);
+    const due = flying < load.maxConcurrency ? (load.dueMs[next] ?? Infinity) : Infinity;
+    const at = Math.min(soonest, next < count ? due : Infinity);
     if (at === Infinity) break;
     now = Math.max(now, at);
     if (soonest <= at) end(ends.indexOf(soonest));
