@@ -146,7 +146,9 @@ export async function loadgen(short: boolean): Promise<LoadgenError[]> {
   const rounds = short ? 1 : 3;
   const loads: Load[] = [
     { name: '64 streams', preset: 'demo', emulators: 1, streams: 64, prompts: 192 },
+    { name: '256 streams', preset: 'small-8', emulators: 1, streams: 256, prompts: 768 },
     { name: '4 × 18 streams', preset: 'small-8', emulators: 4, streams: 18, prompts: 216 },
+    { name: '4 × 32 streams', preset: 'small-8', emulators: 4, streams: 32, prompts: 384 },
   ];
   const results: LoadgenError[] = [];
   for (let round = 0; round < rounds; round++) for (const load of loads) results.push(await measure(load));

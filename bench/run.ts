@@ -13,6 +13,7 @@ import { search } from './search.ts';
 import { failures } from './failures.ts';
 import { simulate } from './simulate.ts';
 import { simulationSpeed } from './simulation-speed.ts';
+import { tokenRate } from './token-rate.ts';
 import { startup } from './startup.ts';
 
 /** `npm run bench [-- NAME] [--full]`: prints tables and writes bench/results/NAME.json. */
@@ -28,6 +29,7 @@ const benches: Readonly<Record<string, (short: boolean) => readonly object[] | P
     confirmation,
     abort,
     startup,
+    'token-rate': tokenRate,
     growth,
     'simulation-speed': simulationSpeed,
     overhead,

@@ -5,7 +5,7 @@ import { quantileSorted } from 'simple-statistics';
 import { never } from '../src/base/cancellation.ts';
 import { EventBus } from '../src/base/events.ts';
 import { registry, runStudy } from '../src/compose.ts';
-import { resolveSettings, type SettingsInput } from '../src/config/settings.ts';
+import { resolveSettings, type Settings, type SettingsInput } from '../src/config/settings.ts';
 import type { Table } from '../src/config/toml.ts';
 import type { fitness } from '../src/core/fitness/fitness.ts';
 import { violations } from '../src/core/fitness/slo.ts';
@@ -83,9 +83,15 @@ export async function measure(
   return clock.run(benchmark.run(settings.benchmarkConfig, target, params, context));
 }
 
-export function settingsFor(serving: Serving) {
+const resolved = new Map<Serving, Settings>();
+
+export function settingsFor(serving: Serving): Settings {
+  const known = resolved.get(serving);
+  if (known !== undefined) return known;
   const document = { values: tableOf(serving), origin: {}, files: [] };
-  return resolveSettings({ document, flags: { simulate: true } }, registry);
+  const settings = resolveSettings({ document, flags: { simulate: true } }, registry);
+  resolved.set(serving, settings);
+  return settings;
 }
 
 /** Tokens/s within the SLOs without noise; 0 outside, or where it cannot start. */
