@@ -5,6 +5,7 @@ import { confirmation } from './confirmation.ts';
 import { overhead } from './overhead.ts';
 import { nested } from './nested.ts';
 import { growth } from './growth.ts';
+import { againstBaseline, save, yardstick } from './guard.ts';
 import { loadgen } from './loadgen.ts';
 import { manyNodes } from './many-nodes.ts';
 import { makespan } from './makespan.ts';
@@ -16,7 +17,10 @@ import { simulationSpeed } from './simulation-speed.ts';
 import { tokenRate } from './token-rate.ts';
 import { startup } from './startup.ts';
 
-/** `npm run bench [-- NAME] [--full]`: prints tables and writes bench/results/NAME.json. */
+/**
+ * `npm run bench [-- NAME…] [--full] [--save]`: prints tables, writes bench/results/NAME.json, and tells how they compare
+ * with bench/baseline.json, which `--save` writes.
+ */
 const benches: Readonly<Record<string, (short: boolean) => readonly object[] | Promise<readonly object[]>>> =
   {
     makespan,
@@ -55,7 +59,9 @@ for (const name of named.length > 0 ? named : Object.keys(benches)) {
   const bench = benches[name];
   if (bench === undefined)
     throw new Error(`There is no bench '${name}'; there are ${Object.keys(benches).join(', ')}`);
+  const pace = yardstick();
   const rows = await bench(!words.includes('--full'));
-  console.log(`${name}\n${table(rows)}\n`);
+  console.log([name, table(rows), ...againstBaseline(name, rows, pace), ''].join('\n'));
   writeFileSync(join(directory, `${name}.json`), `${JSON.stringify(rows, null, 2)}\n`);
+  if (words.includes('--save')) save(name, rows, pace);
 }

@@ -70,6 +70,6 @@ export async function simulationSpeed(short: boolean): Promise<Row[]> {
     await evaluations(short ? 200 : 2000),
     await studies('evaluations, surrogate off', short ? 3 : 20, { surrogate: false }),
     await studies('evaluations, the default search', short ? 2 : 10, {}),
-    await onTwoWorkers(short ? 40 : 1000),
+    await onTwoWorkers(short ? 10 : 1000),
   ];
 }

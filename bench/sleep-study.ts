@@ -77,6 +77,7 @@ function durations({ evaluations, benchmarkSeconds, seed }: SleepStudy): number[
 
 function inputOf(directory: string, { hosts, groups, evaluations }: SleepStudy): SettingsInput {
   const particles = Math.min(evaluations, Math.max(10, 2 * groups));
+  const each = Math.floor(hosts.addresses.length / groups);
   const values = {
     engine: 'script',
     n_particles: particles,
@@ -87,31 +88,28 @@ function inputOf(directory: string, { hosts, groups, evaluations }: SleepStudy):
     confirm_runs: 0,
     output: join(directory, 'result'),
     parallel: {
+      enabled: true,
       defaults: {
         start_script: join(directory, 'start.sh'),
         health_check_url: 'http://{host}:1/health',
-        work_dir: join(directory, 'work'),
-        config_path: join(directory, 'work/config.json'),
         known_hosts_file: hosts.knownHosts,
+        identity_file: hosts.identity,
+        ssh_port: hosts.port,
         env: { READY: directory },
       },
+      service_groups: Array.from({ length: groups }, (_, group_id) => ({
+        group_id,
+        // As on machines of their own.
+        nodes: hosts.addresses
+          .slice(each * group_id, each * group_id + each)
+          .map((host) => ({ host, work_dir: join(directory, host) })),
+      })),
     },
     script: {
       target_field: [{ name: 'X', config_position: 'env', min: 0, max: 1, dtype: 'float', value: 0.5 }],
     },
   };
-  const each = Math.floor(hosts.addresses.length / groups);
-  return {
-    document: { values, origin: {}, files: [] },
-    flags: { identity: hosts.identity, sshPort: hosts.port },
-    hosts: {
-      groups: Array.from({ length: groups }, (_, groupId) => ({
-        groupId,
-        hosts: hosts.addresses.slice(each * groupId, each * groupId + each),
-      })),
-      warnings: [],
-    },
-  };
+  return { document: { values, origin: {}, files: [] }, flags: {} };
 }
 
 /** Measured from the inside: the controller is this process. */
@@ -168,7 +166,7 @@ export async function sleepStudy(study: SleepStudy): Promise<SleepResult> {
   let [first, last, connected, told] = [Infinity, 0, 0, 0];
   const cost = new Cost();
   const trialOn = new Map<string, number>();
-  const masters = (input.hosts?.groups ?? []).map(({ hosts }) => hosts[0] ?? '');
+  const masters = settings.parallel.service_groups.map(({ nodes }) => nodes[0]?.host ?? '');
   const began = performance.now();
   events.subscribe((event) => {
     const now = performance.now();
