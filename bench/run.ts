@@ -15,6 +15,7 @@ import { failures } from './failures.ts';
 import { simulate } from './simulate.ts';
 import { simulationSpeed } from './simulation-speed.ts';
 import { tokenRate } from './token-rate.ts';
+import { waste } from './waste.ts';
 import { startup } from './startup.ts';
 
 /**
@@ -33,6 +34,7 @@ const benches: Readonly<Record<string, (short: boolean) => readonly object[] | P
     confirmation,
     abort,
     startup,
+    waste,
     'token-rate': tokenRate,
     growth,
     'simulation-speed': simulationSpeed,

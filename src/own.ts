@@ -197,14 +197,14 @@ export async function ownBenchmark(path: string): Promise<BenchmarkKind & { read
   const exported = await defaultExport(path, 'benchmark');
   const config = schemaOf(exported['config']);
   const problems = [
-    ...problemsOf(exported, ['run'], ['check', 'fieldsOf']),
+    ...problemsOf(exported, ['run'], ['check', 'preview', 'fieldsOf']),
     ...notTaken(exported['name'], benchmarks),
     ...schemaProblem(config),
   ];
   if (problems.length > 0 || config === undefined) throw wrong(path, problems, 'benchmark');
   const { name } = exported as { readonly name: string };
   const nothing = { [Symbol.asyncDispose]: async () => Promise.resolve() };
-  const methods = bound(exported, 'run', 'check') as unknown as Benchmark;
+  const methods = bound(exported, 'run', 'check', 'preview') as unknown as Benchmark;
   const benchmark: Benchmark = {
     ...nothing,
     ...methods,

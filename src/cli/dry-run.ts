@@ -3,6 +3,7 @@ import { isLoad } from '../core/tuning/load-fields.ts';
 import { ownFields } from '../refine.ts';
 import { sharesPaths } from '../wiring.ts';
 import { engineNamed } from '../engines/index.ts';
+import { worldOf } from '../world.ts';
 import { need } from '../base/assert.ts';
 import { formatDuration, ms, trialId } from '../base/units.ts';
 import type { Settings } from '../config/settings.ts';
@@ -53,7 +54,7 @@ function untilText(until: Until): string[] {
 }
 
 /** What would be done, without a connection. */
-function describe({ settings }: Loaded) {
+async function describe({ settings }: Loaded) {
   const { parallel, space, engine, benchmark, seed } = settings;
   const run = {
     runId: 'RUN_ID',
@@ -65,6 +66,7 @@ function describe({ settings }: Loaded) {
   const topologies = parallel.service_groups.map((group) => topologyOf(group, run));
   const first = need(topologies[0], 'group');
   const plan: LaunchPlan = engineNamed(engine).plan(settings.engineConfig, space.current, first);
+  await using load = await worldOf({ ...settings, simulation: undefined }).createBenchmark();
   const unknownDevices = parallel.service_groups.some((group) =>
     group.nodes.some((node) => node.device_type === undefined),
   );
@@ -101,6 +103,7 @@ function describe({ settings }: Loaded) {
       restore: commandsOf(plan.restore ?? []),
       stop: commandsOf(plan.stop),
       probe: { url: plan.probe.url },
+      benchmark: load.preview?.(settings.benchmarkConfig, plan.target, space.current) ?? null,
     },
     evaluations: settings.search.maxEvaluations,
     budget: { seconds: settings.budget.seconds ?? null, outlook: outlookOf(settings) ?? null },
@@ -117,7 +120,16 @@ function describe({ settings }: Loaded) {
 const outlookOf = (settings: Settings): string | undefined =>
   new Budget(budgetOptions(settings, settings.parallel.service_groups.length, []), () => ms(0)).outlook([]);
 
-type Description = ReturnType<typeof describe>;
+type Description = Awaited<ReturnType<typeof describe>>;
+
+/** The ways of a tool into its own directory are left out: its words are what one would type. */
+function benchmarkText({ plan: { benchmark }, benchmark: name }: Description): string[] {
+  if (benchmark === null) return [];
+  const { where, says, argv = [] } = benchmark;
+  const words = argv[0] === 'sh' ? ['sh', '-c', '…', ...argv.slice(3)] : argv;
+  const line = words.map((word) => (word === '…' ? word : quote(word))).join(' ');
+  return [`then measured by ${name} on the ${where}:`, `    ${says ?? line}`];
+}
 
 function text(dry: Description): string {
   const groups = dry.groups.map(
@@ -162,14 +174,15 @@ function text(dry: Description): string {
     ...files,
     ...commands,
     `  healthy when ${dry.plan.probe.url} answers 200`,
+    ...benchmarkText(dry),
     ...dry.warnings.map((warning) => `note: ${warning}`),
     'nothing was started',
     '',
   ].join('\n');
 }
 
-export function printDryRun(loaded: Loaded, json: boolean): number {
-  const safe = JSON.parse(JSON.stringify(describe(loaded), redactSecrets)) as Description;
+export async function printDryRun(loaded: Loaded, json: boolean): Promise<number> {
+  const safe = JSON.parse(JSON.stringify(await describe(loaded), redactSecrets)) as Description;
   process.stdout.write(json ? `${JSON.stringify(safe, null, 2)}\n` : text(safe));
   return 0;
 }

@@ -132,7 +132,7 @@ export async function tune(options: CliOptions): Promise<number> {
     if (options.loadBreakpoint === true && (await unfinishedRun(options)) !== undefined) {
       if (options.dryRun !== true) return await resumeRun(undefined, options);
       const output = options.output ?? (await outputOf(options));
-      return printDryRun(
+      return await printDryRun(
         await loadSavedSettings(output, await runToResume(output, undefined)),
         options.json === true,
       );
@@ -140,7 +140,7 @@ export async function tune(options: CliOptions): Promise<number> {
     loaded = await loadSettings(options);
     if (options.loadBreakpoint === true) loaded = await withHistory(loaded, options);
     if (options.from !== undefined) loaded = await withStart(loaded, options.from);
-    if (options.dryRun === true) return printDryRun(loaded, options.json === true);
+    if (options.dryRun === true) return await printDryRun(loaded, options.json === true);
   } catch (error) {
     return printFailure(error, exitCodes.usage, options.json === true);
   }

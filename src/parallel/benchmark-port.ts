@@ -93,10 +93,18 @@ export interface BenchmarkContext {
   keep(output: RawOutput): Promise<void>;
 }
 
+export interface BenchmarkPreview {
+  readonly where: 'controller' | 'master';
+  readonly argv?: readonly string[];
+  readonly says?: string;
+}
+
 export interface Benchmark<C = unknown> extends AsyncDisposable {
   readonly name: string;
   /** Before any machine is touched. @throws ConfigurationError for a table that cannot be used */
   check?(config: C): void;
+  /** What it would do, for a dry run: where, and the words of a command or a sentence. */
+  preview?(config: C, target: BenchmarkTarget, params: ServingParams): BenchmarkPreview;
   run(
     config: C,
     target: BenchmarkTarget,

@@ -95,7 +95,7 @@ function launchList(launch: readonly LaunchCommand[]): Html {
       ({ host, role, command }) =>
         html`<div class="command">
           <span>${role} on ${host}</span><button type="button" class="copy">copy</button>
-          <pre>${command}</pre>
+          <pre tabindex="0">${command}</pre>
         </div>`,
     )}`;
 }

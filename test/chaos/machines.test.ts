@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
@@ -9,6 +10,20 @@ import { expectAllTold, expectNothingLeft, onEvent, toldIn } from './promises.ts
 /** Machines and their SSH servers misbehave. */
 
 const guardianLimit = 15_000;
+
+/** A process that was killed holds its port for a moment. */
+async function listenWhenFree(server: Server, { address, port }: { address: string; port: number }) {
+  for (let tries = 0; ; tries++) {
+    try {
+      server.listen(port, address);
+      await once(server, 'listening');
+      return;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE' || tries > 100) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+}
 
 describe.skipIf(!realSshd.available)('SSH servers', () => {
   let cluster: SshdCluster;
@@ -88,9 +103,8 @@ describe.skipIf(!realSshd.available)('SSH servers', () => {
   test('one that accepts and says nothing costs its group, and no more', async () => {
     await using project = made();
     const silent: Server = createServer(() => undefined);
-    const { address, port } = cluster.hosts[3]!;
     cluster.hosts[3]!.kill();
-    await new Promise<void>((listening) => silent.listen(port, address, listening));
+    await listenWhenFree(silent, cluster.hosts[3]!);
     try {
       const { done, output } = project.start(alone(project));
       const { code, stderr } = await done;

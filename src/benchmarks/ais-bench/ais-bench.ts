@@ -87,6 +87,11 @@ export function aisBenchArguments(
 export const aisBench: Benchmark<AisBenchConfig> = {
   name: 'ais_bench',
 
+  preview: (config, target, params) => ({
+    where: config.run_on,
+    argv: aisBenchArguments(config, target, appliedLoad(params), config.command.num_prompts),
+  }),
+
   async run(config, target, params, context) {
     const prompts = sampled(config.command.num_prompts, context);
     const argv = aisBenchArguments(config, target, appliedLoad(params), prompts);

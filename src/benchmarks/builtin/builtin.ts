@@ -3,7 +3,13 @@ import { BenchmarkExecutionError, type Blame } from '../../base/errors.ts';
 import { createRng } from '../../base/rng.ts';
 import { arrivals } from '../../core/load/arrivals.ts';
 import type { ServingParams } from '../../core/space/field.ts';
-import type { Benchmark, BenchmarkContext, BenchmarkResult, BenchmarkTarget } from '../../parallel/ports.ts';
+import type {
+  Benchmark,
+  BenchmarkContext,
+  BenchmarkPreview,
+  BenchmarkResult,
+  BenchmarkTarget,
+} from '../../parallel/ports.ts';
 import type { BuiltinConfig } from './config.ts';
 import { askCanary } from './canary.ts';
 import { UnusableTarget, type LoadJob, type LoadResult } from './load.ts';
@@ -96,6 +102,19 @@ export class BuiltinBenchmark implements Benchmark<BuiltinConfig> {
   check(config: BuiltinConfig): void {
     parseGoodput(config.goodput);
     makePrompts(config, 1, createRng(0));
+  }
+
+  preview(config: BuiltinConfig, { baseUrl }: BenchmarkTarget, params: ServingParams): BenchmarkPreview {
+    const { num_prompts, max_concurrency, request_rate, endpoint, dataset_path } = applied(config, params);
+    const tokens = (length: BuiltinConfig['input_len']): string =>
+      typeof length === 'number' ? String(length) : `${length.mean} ± ${length.std}`;
+    const prompts =
+      dataset_path === ''
+        ? `prompts of ${tokens(config.input_len)} tokens, answers of ${tokens(config.output_len)}`
+        : `prompts of ${dataset_path}`;
+    const rate = request_rate === Infinity ? 'as fast as that lets them' : `${request_rate} a second`;
+    const says = `${num_prompts} ${endpoint} requests to ${baseUrl}, at most ${max_concurrency} at a time, ${rate}; ${prompts}`;
+    return { where: 'controller', says };
   }
 
   async run(

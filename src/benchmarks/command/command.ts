@@ -110,6 +110,11 @@ export const commandBenchmark: Benchmark<CommandConfig> = {
   name: 'command',
   check,
 
+  preview: (config, target, params) => ({
+    where: config.run_on,
+    argv: commandArguments(config, target, appliedLoad(params), config.num_prompts),
+  }),
+
   async run(config, target, params, context) {
     const prompts = sampled(config.num_prompts, context);
     const argv = commandArguments(config, target, appliedLoad(params), prompts);

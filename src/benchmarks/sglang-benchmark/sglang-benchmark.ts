@@ -55,6 +55,11 @@ export function sglangBenchArguments(
 export const sglangBenchmark: Benchmark<SglangBenchmarkConfig> = {
   name: 'sglang_benchmark',
 
+  preview: (config, target, params) => ({
+    where: config.run_on,
+    argv: sglangBenchArguments(config, target, appliedLoad(params), config.command.num_prompts),
+  }),
+
   async run(config, target, params, context) {
     const prompts = sampled(config.command.num_prompts, context);
     const argv = sglangBenchArguments(config, target, appliedLoad(params), prompts);

@@ -78,6 +78,11 @@ export function vllmBenchArguments(
 export const vllmBenchmark: Benchmark<VllmBenchmarkConfig> = {
   name: 'vllm_benchmark',
 
+  preview: (config, target, params) => ({
+    where: config.run_on,
+    argv: vllmBenchArguments(config, target, appliedLoad(params), config.command.num_prompts),
+  }),
+
   async run(config, target, params, context) {
     const prompts = sampled(config.command.num_prompts, context);
     const argv = vllmBenchArguments(config, target, appliedLoad(params), prompts);
