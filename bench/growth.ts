@@ -7,6 +7,7 @@ import { registry, runStudy } from '../src/compose.ts';
 import { resolveSettings, type SettingsInput } from '../src/config/settings.ts';
 import { writeReport } from '../src/run-report.ts';
 import { readJournal } from '../src/runs/journal-content.ts';
+import { pairs } from './studies.ts';
 
 /**
  * What the controller costs as studies grow: simulated ones, so that nothing else takes time. Nothing may be worse than
@@ -46,14 +47,10 @@ function inputOf(output: string, groups: number, trials: number): SettingsInput 
     ...{ surrogate: false, load_search: 'fixed', confirm_runs: 0 },
     builtin: { num_prompts: 50, input_len: 128, output_len: 16 },
   };
-  const hosts = Array.from({ length: groups }, (_, groupId) => ({
-    groupId,
-    hosts: [`a${groupId}`, `b${groupId}`],
-  }));
   return {
     document: { values, origin: {}, files: [] },
     flags: { simulate: true, seed: 1 },
-    hosts: { groups: hosts, warnings: [] },
+    hosts: pairs(groups),
   };
 }
 

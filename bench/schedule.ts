@@ -8,6 +8,7 @@ import { simulatedStudy } from '../src/cli/demo-study.ts';
 import { resolveSettings } from '../src/config/settings.ts';
 import type { JournalEntry } from '../src/parallel/records.ts';
 import { listSchedule } from './list-schedule.ts';
+import { pairs } from './studies.ts';
 
 /**
  * The schedule of `--simulate` on many groups against greedy list scheduling of exactly the durations that its trials
@@ -40,13 +41,7 @@ async function measure(groups: number, evaluations: number, seed: number): Promi
       files: [],
     },
     flags: { simulate: true, seed },
-    hosts: {
-      groups: Array.from({ length: groups }, (_, groupId) => ({
-        groupId,
-        hosts: [`a${groupId}`, `b${groupId}`],
-      })),
-      warnings: [],
-    },
+    hosts: pairs(groups),
   };
   const settings = resolveSettings(input, registry);
   const { summary, paths } = await runStudy({ settings, input, events: new EventBus() }, never);

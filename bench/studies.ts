@@ -34,6 +34,15 @@ export const servings: Readonly<Record<string, Serving>> = {
   demo: { preset: 'demo', ttft_slo: 1, tpot_slo: 0.04, input: 192, output: 40 },
 };
 
+/** Groups of two hosts that nobody connects to. */
+export const pairs = (groups: number): NonNullable<SettingsInput['hosts']> => ({
+  groups: Array.from({ length: groups }, (_, groupId) => ({
+    groupId,
+    hosts: [`a${groupId}`, `b${groupId}`],
+  })),
+  warnings: [],
+});
+
 export const noise = 0.03;
 
 const tableOf = ({ preset, ttft_slo, tpot_slo, input, output }: Serving): Table => ({

@@ -8,6 +8,7 @@ import { registry, runStudy } from '../src/compose.ts';
 import { resolveSettings, type SettingsInput } from '../src/config/settings.ts';
 import { isScored, toldIn, type TrialRecord } from '../src/parallel/records.ts';
 import { readJournal } from '../src/runs/journal-content.ts';
+import { pairs } from './studies.ts';
 
 /**
  * Accelerator-minutes of a study that measured nothing: idle, starting, stopping, hopeless benchmarks, configurations that
@@ -45,13 +46,7 @@ const inputOf = (seed: number, output: string): SettingsInput => ({
     files: [],
   },
   flags: { simulate: true, seed },
-  hosts: {
-    groups: Array.from({ length: groups }, (_, groupId) => ({
-      groupId,
-      hosts: [`a${groupId}`, `b${groupId}`],
-    })),
-    warnings: [],
-  },
+  hosts: pairs(groups),
 });
 
 const isWhole = (record: TrialRecord): boolean => isScored(record) && record.verdict.censored !== true;

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ConfigurationError } from '../base/errors.ts';
 import type { TrialRecord } from '../parallel/records.ts';
@@ -60,6 +60,7 @@ function trialText(study: SavedStudy, record: TrialRecord): string {
   const { trial_id, group_id, params, verdict, failed_attempts, curve = [] } = record;
   const section = (title: string, lines: readonly string[]): string[] =>
     lines.length === 0 ? [] : [`${title}:`, ...lines];
+  const files = join(study.directory, 'trials', String(trial_id));
   const log = fileOf(study, trial_id, 'service.log')?.trimEnd().split('\n').slice(-20) ?? [];
   return [
     `trial ${trial_id} of run ${study.runId}${group_id === null ? '' : `, on group ${group_id}`}: ${verdict.kind}`,
@@ -84,7 +85,8 @@ function trialText(study: SavedStudy, record: TrialRecord): string {
       'last lines of the service',
       log.map((line) => `  ${oneLine(line)}`),
     ),
-    `files: ${quote(join(study.directory, 'trials', String(trial_id)))}`,
+    // A simulation keeps none.
+    ...(existsSync(files) ? [`files: ${quote(files)}`] : []),
     '',
   ].join('\n');
 }

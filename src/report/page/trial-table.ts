@@ -83,7 +83,9 @@ function details(trial: ReportTrial, { fields, logs, plans }: PageModel): HTMLEl
   const all = element('div', '', list);
   if (plan !== undefined) all.append(element('h4', 'started with'), element('pre', plan));
   if (log !== undefined) all.append(element('h4', 'last lines of its service'), element('pre', log));
-  all.append(element('p', `its files: trials/${trial.id}/ (plan, service log, output of the benchmark)`));
+  // A simulation keeps none.
+  if (Object.keys(plans).length > 0)
+    all.append(element('p', `its files: trials/${trial.id}/ (plan, service log, output of the benchmark)`));
   return all;
 }
 
