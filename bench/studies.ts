@@ -38,7 +38,7 @@ export const servings: Readonly<Record<string, Serving>> = {
 export const pairs = (groups: number): NonNullable<SettingsInput['hosts']> => ({
   groups: Array.from({ length: groups }, (_, groupId) => ({
     groupId,
-    hosts: [`a${groupId}`, `b${groupId}`],
+    hosts: [{ host: `a${groupId}` }, { host: `b${groupId}` }],
   })),
   warnings: [],
 });

@@ -13,7 +13,7 @@ export default defineConfig({
       enabled: true,
       reporter: ['text'],
       include: [
-        'src/config/{host-lists,toml}.ts',
+        'src/config/{host-lists,host-syntax,host-selection,toml}.ts',
         'src/runs/{journal-content,entry-schema}.ts',
         'src/benchmarks/*/{parse,stream}.ts',
         'src/remote/{known-hosts,quote}.ts',

@@ -4,10 +4,11 @@ import { settleAll } from '../base/cancellation.ts';
 import { ConfigurationError } from '../base/errors.ts';
 import { ms } from '../base/units.ts';
 import { NodeConfig } from '../config/parallel-config.ts';
-import { parseNodeString, readHostfile, type HostGroups } from '../config/host-lists.ts';
+import { hostLine, type HostEntry } from '../config/host-syntax.ts';
 import { quote } from '../remote/quote.ts';
 import { lookCommand, parseLook, type NodeLook } from '../remote/preflight.ts';
 import { sshConnector } from '../remote/remote-executor.ts';
+import { hostsOf } from './load.ts';
 import type { CliOptions, initEngines } from './options.ts';
 import { reading, writeWhereTold } from './runs.ts';
 import { stopOnSignals } from './signals.ts';
@@ -142,25 +143,20 @@ health_check_timeout = 1800   # a start may take so long
 `;
 }
 
-function hostsOf({ hostfile, nodeString, nodesPerGroup }: InitOptions): HostGroups | undefined {
-  if (hostfile !== undefined) return readHostfile(hostfile, nodesPerGroup);
-  return nodeString === undefined ? undefined : parseNodeString(nodeString);
-}
-
 /** Looks at the devices of hosts; one that cannot be reached is told, and left to the user. */
 async function lookAt(
-  hosts: readonly string[],
+  hosts: readonly HostEntry[],
   options: InitOptions,
 ): Promise<(readonly [string, NodeLook])[]> {
   using stop = stopOnSignals(() => process.stderr.write('stopping\n'));
   const connector = sshConnector({ acceptNewHostKeys: options.acceptNewHostKeys === true });
   const needs = { port: undefined, executable: undefined, programs: [], model: undefined, env: {} };
   const found = await settleAll(
-    hosts.map(async (host) => {
+    hosts.map(async ({ host, user = options.user, port = options.sshPort }) => {
       const node = new NodeConfig({
         host,
-        ...(options.user === undefined ? {} : { username: options.user }),
-        ...(options.sshPort === undefined ? {} : { ssh_port: options.sshPort }),
+        username: user,
+        ssh_port: port,
         ...(options.identity === undefined ? {} : { identity_file: options.identity }),
       });
       try {
@@ -192,7 +188,7 @@ function refuseToOverwrite(files: readonly string[], force: boolean): void {
 export async function init(options: InitOptions): Promise<number> {
   return reading(options, async () => {
     const engine = (options.engine ?? 'script') as InitEngine;
-    const groups = hostsOf(options);
+    const groups = hostsOf(options, false);
     const hosts = groups?.groups.flatMap((group) => group.hosts) ?? [];
     const config = join(options.to, 'config.toml');
     // A list of hosts that is there is good enough, and the user's.
@@ -203,7 +199,7 @@ export async function init(options: InitOptions): Promise<number> {
     const looks = await lookAt(hosts, options);
     // llama-server serves on one node.
     const perGroup = engine === 'llamacpp' ? 1 : (groups?.groups[0]?.hosts.length ?? options.nodesPerGroup);
-    const members = hosts.length === 0 ? ['node01', 'node02'] : hosts;
+    const members = hosts.length === 0 ? ['node01', 'node02'] : hosts.map(hostLine);
     writeWhereTold(config, head(engine) + tables[engine] + parallelTable(engine, looks, options) + load);
     if (given === undefined)
       writeWhereTold(

@@ -1,17 +1,41 @@
 import { homedir } from 'node:os';
 import { registry } from '../compose.ts';
-import { parseNodeString, readHostfile, type HostGroups } from '../config/host-lists.ts';
+import { ConfigurationError } from '../base/errors.ts';
+import { hostsOfAllocation, parseNodeString, readHostfile, type HostGroups } from '../config/host-lists.ts';
 import { resolveSettings, type Settings, type SettingsInput } from '../config/settings.ts';
 import { knownKeys } from '../config/validate.ts';
 import { readConfig, type ConfigDocument } from '../config/sources.ts';
+import { isTable } from '../config/toml.ts';
 import { absolutePath, knowOwn } from '../own.ts';
 import { simulatedStudy } from './demo-study.ts';
 import type { CliOptions } from './options.ts';
 
-function hostsOf(options: CliOptions): HostGroups | undefined {
-  if (options.hostfile !== undefined) return readHostfile(options.hostfile, options.nodesPerGroup);
-  return options.nodeString === undefined ? undefined : parseNodeString(options.nodeString);
+/** The hosts of flags; with --parallel and none of them, and none in the configuration, those of Slurm's allocation. */
+export function hostsOf(
+  options: Pick<CliOptions, 'hostfile' | 'nodeString' | 'nodesPerGroup' | 'include' | 'exclude' | 'parallel'>,
+  hasGroups: boolean,
+): HostGroups | undefined {
+  const { hostfile, nodeString, nodesPerGroup, include, exclude, parallel } = options;
+  const selection = { include, exclude };
+  if (hostfile !== undefined) return readHostfile(hostfile, nodesPerGroup, selection);
+  if (nodeString !== undefined) return parseNodeString(nodeString, selection);
+  const allocated =
+    parallel === true && !hasGroups ? hostsOfAllocation(process.env, nodesPerGroup, selection) : undefined;
+  if (allocated === undefined && (include ?? exclude) !== undefined) {
+    throw new ConfigurationError(
+      '--include and --exclude choose from the hosts of --hostfile or --node-string',
+      {},
+      { remedy: 'Give one of these, or name the devices with npu_ids in the configuration.' },
+    );
+  }
+  return allocated;
 }
+
+const hasGroups = ({ values }: ConfigDocument): boolean => {
+  const { parallel } = values;
+  const groups = isTable(parallel) ? parallel['service_groups'] : undefined;
+  return Array.isArray(groups) && groups.length > 0;
+};
 
 export interface Loaded {
   readonly settings: Settings;
@@ -60,6 +84,6 @@ export async function loadSettings(options: CliOptions): Promise<Loaded> {
     ...{ identity, user, sshPort, acceptNewHostKeys, backup, pd, simulate, slo, objective },
     ...{ maxEvaluations, budget },
   };
-  const input: SettingsInput = { document, flags, hosts: hostsOf(options) };
+  const input: SettingsInput = { document, flags, hosts: hostsOf(options, hasGroups(document)) };
   return { input, settings: resolveSettings(input, registry) };
 }

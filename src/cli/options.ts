@@ -9,6 +9,8 @@ export interface CliOptions extends Flags {
   readonly hostfile?: string;
   readonly nodeString?: string;
   readonly nodesPerGroup: number;
+  readonly include?: string;
+  readonly exclude?: string;
   readonly loadBreakpoint?: boolean;
   /** A run, a table or a list to begin with. */
   readonly from?: string;
@@ -63,14 +65,16 @@ export function hostOptions(command: Command): Command {
   return command
     .option('-c, --config <file>', 'configuration file; without it the usual places are read')
     .option('--parallel', 'evaluate on service groups reached by SSH')
-    .option('--hostfile <file>', 'hosts of the groups, one a line')
+    .option('--hostfile <file>', 'hosts of the groups; - reads standard input')
     .option('--nodes-per-group <n>', 'hosts a group, with --hostfile', wholeNumber(1), 2)
     .option(
       '--npus-per-node <n>',
       'devices a host (8 unless the configuration says otherwise)',
       wholeNumber(1),
     )
-    .option('--node-string <text>', 'hosts of the groups: "n0,n1:n2,n3"')
+    .option('--node-string <text>', 'hosts of the groups: "n0,n1:n2,n3" or "node[01-04]:node[05-08]"')
+    .option('--include <text>', 'of these hosts only some, or some of their devices: "n0:0,1@n1"')
+    .option('--exclude <text>', 'of these hosts all but some, or but some of their devices')
     .option('-i, --identity <file>', 'SSH key')
     .option('--user <name>', 'SSH user')
     .option('--ssh-port <n>', 'SSH port', wholeNumber(1, 65_535))

@@ -1,11 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { ConfigValidationError, ConfigurationError } from '../base/errors.ts';
+import { selectHosts, type HostSelection } from './host-selection.ts';
+import { colonParts, parseHosts, type HostEntry } from './host-syntax.ts';
 import { InvalidConfiguration, type ConfigProblem } from './problems.ts';
 
 /** The hosts of one service group, master first. */
 export interface HostGroup {
   readonly groupId: number;
-  readonly hosts: readonly string[];
+  readonly hosts: readonly HostEntry[];
 }
 
 export interface HostGroups {
@@ -13,22 +15,19 @@ export interface HostGroups {
   readonly warnings: readonly string[];
 }
 
-const hostPattern = /^[^\s,;#@/\\'"[\]{}()<>|&$`!*?]+$/;
-
-/** What is wrong with a host name, or undefined. */
-function hostProblem(host: string): string | undefined {
-  if (/^[^:]+:\d+$/.test(host)) {
-    return `a host name: '${host}' could be a port or a count; give the port with --ssh-port or ssh_port`;
-  }
-  if (host.includes('@')) return 'a host name alone: give the user with --user or username';
-  if (/^\[[0-9a-f:.%]+\]$/i.test(host)) return undefined;
-  return hostPattern.test(host) ? undefined : 'a host name or address, one a line';
+/** A host with where it was written. */
+interface Located {
+  readonly entry: HostEntry;
+  readonly at: string;
 }
 
-function refuseDuplicates(hosts: readonly { host: string; at: string }[], source: string): void {
+function refuseDuplicates(hosts: readonly Located[], source: string): void {
   const first = new Map<string, string>();
   const problems: ConfigProblem[] = [];
-  for (const { host, at } of hosts) {
+  for (const {
+    entry: { host },
+    at,
+  } of hosts) {
     const earlier = first.get(host);
     if (earlier === undefined) first.set(host, at);
     else problems.push({ source, at, value: host, expected: `each host once: it is also at ${earlier}` });
@@ -36,28 +35,55 @@ function refuseDuplicates(hosts: readonly { host: string; at: string }[], source
   if (problems.length > 0) throw new InvalidConfiguration(problems);
 }
 
+/** All hosts of a text, whose parts are located; the first thing wrong with each is told. */
+function readAll(
+  parts: readonly { readonly text: string; readonly at: string; readonly offset: number }[],
+  source: string,
+): Located[][] {
+  const problems: ConfigProblem[] = [];
+  const found = parts.map(({ text, at, offset }) => {
+    const { hosts, problems: wrong } = parseHosts(text, offset);
+    problems.push(
+      ...wrong.map(({ column, value, expected }) => ({
+        ...{ source, value, expected },
+        at: `${at}, column ${column}`,
+      })),
+    );
+    return hosts.map(({ column, ...entry }) => ({ entry, at: `${at}, column ${column}` }));
+  });
+  if (problems.length > 0) throw new InvalidConfiguration(problems);
+  refuseDuplicates(found.flat(), source);
+  return found;
+}
+
+const selected = (hosts: readonly Located[], selection: HostSelection): HostEntry[] =>
+  selectHosts(
+    hosts.map(({ entry }) => entry),
+    selection,
+  );
+
 /**
- * One host a line; empty lines and what follows `#` do not count. Groups of `nodesPerGroup` in order, ids from 0.
+ * Hosts between blanks, commas and line ends; empty lines and what follows `#` do not count. Groups of `nodesPerGroup`
+ * in order, ids from 0.
  */
-export function parseHostfile(text: string, nodesPerGroup: number, source = 'hostfile'): HostGroups {
+export function parseHostfile(
+  text: string,
+  nodesPerGroup: number,
+  source = 'hostfile',
+  selection: HostSelection = {},
+): HostGroups {
   if (!Number.isInteger(nodesPerGroup) || nodesPerGroup < 1) {
     throw new ConfigValidationError('nodes_per_group', nodesPerGroup, 'nodes_per_group must be at least 1');
   }
-  const problems: ConfigProblem[] = [];
-  const hosts: { host: string; at: string }[] = [];
-  text
+  const lines = text
     .replace(/^\uFEFF/, '')
     .split(/\r\n|\r|\n/)
-    .forEach((line, index) => {
-      const host = line.replace(/(^|\s)#.*$/, '').trim();
-      if (host === '') return;
-      const at = `line ${index + 1}`;
-      const expected = hostProblem(host);
-      if (expected === undefined) hosts.push({ host, at });
-      else problems.push({ source, at, value: host, expected });
-    });
-  if (problems.length > 0) throw new InvalidConfiguration(problems);
-  refuseDuplicates(hosts, source);
+    .map((line, index) => ({
+      text: line.replace(/(^|\s)#.*$/, ''),
+      at: `line ${index + 1}`,
+      offset: 0,
+    }));
+  const hosts = selected(readAll(lines, source).flat(), selection);
   if (hosts.length < nodesPerGroup) {
     throw new ConfigurationError(
       `Not enough hosts (${hosts.length}) for ${nodesPerGroup} nodes per group`,
@@ -65,13 +91,16 @@ export function parseHostfile(text: string, nodesPerGroup: number, source = 'hos
       { remedy: `Add hosts to ${source} or lower --nodes-per-group.` },
     );
   }
-  const names = hosts.map(({ host }) => host);
-  const whole = Math.floor(names.length / nodesPerGroup);
+  return grouped(hosts, nodesPerGroup);
+}
+
+function grouped(hosts: readonly HostEntry[], nodesPerGroup: number): HostGroups {
+  const whole = Math.floor(hosts.length / nodesPerGroup);
   const groups = Array.from({ length: whole }, (_, groupId) => ({
     groupId,
-    hosts: names.slice(groupId * nodesPerGroup, (groupId + 1) * nodesPerGroup),
+    hosts: hosts.slice(groupId * nodesPerGroup, (groupId + 1) * nodesPerGroup),
   }));
-  const left = names.slice(whole * nodesPerGroup);
+  const left = hosts.slice(whole * nodesPerGroup).map(({ host }) => host);
   const warnings =
     left.length === 0
       ? []
@@ -79,10 +108,11 @@ export function parseHostfile(text: string, nodesPerGroup: number, source = 'hos
   return { groups, warnings };
 }
 
-export function readHostfile(path: string, nodesPerGroup: number): HostGroups {
+/** `-` is standard input. */
+export function readHostfile(path: string, nodesPerGroup: number, selection: HostSelection = {}): HostGroups {
   let text: string;
   try {
-    text = readFileSync(path, 'utf8');
+    text = readFileSync(path === '-' ? 0 : path, 'utf8');
   } catch (cause) {
     throw new ConfigurationError(
       `Cannot read the hostfile ${path}: ${(cause as Error).message}`,
@@ -90,34 +120,56 @@ export function readHostfile(path: string, nodesPerGroup: number): HostGroups {
       { cause, remedy: 'Check the path given with --hostfile; hostfile.example shows the format.' },
     );
   }
-  return parseHostfile(text, nodesPerGroup, path);
+  return parseHostfile(text, nodesPerGroup, path === '-' ? 'standard input' : path, selection);
+}
+
+/** What Slurm says of the allocation that we are in, `SLURM_JOB_NODELIST`; undefined outside of one. */
+export function hostsOfAllocation(
+  env: Readonly<Record<string, string | undefined>>,
+  nodesPerGroup: number,
+  selection: HostSelection = {},
+): HostGroups | undefined {
+  const list = env['SLURM_JOB_NODELIST'] ?? env['SLURM_NODELIST'];
+  if (list === undefined || list === '') return undefined;
+  const { groups, warnings } = parseHostfile(list, nodesPerGroup, 'SLURM_JOB_NODELIST', selection);
+  const devices = Number(env['SLURM_GPUS_ON_NODE']);
+  const counted = (entry: HostEntry): HostEntry =>
+    devices > 0 && Number.isInteger(devices) ? { slots: devices, ...entry } : entry;
+  return {
+    groups: groups.map(({ groupId, hosts }) => ({ groupId, hosts: hosts.map(counted) })),
+    warnings: [
+      `hosts of Slurm's allocation ${env['SLURM_JOB_ID'] ?? ''}: ${list}`.replace(' :', ':'),
+      ...warnings,
+    ],
+  };
 }
 
 /** `n0,n1:n2,n3`: groups between colons. An empty part uses up its id. */
-export function parseNodeString(text: string): HostGroups {
+export function parseNodeString(text: string, selection: HostSelection = {}): HostGroups {
   const source = '--node-string';
-  const problems: ConfigProblem[] = [];
-  const warnings: string[] = [];
-  const all: { host: string; at: string }[] = [];
-  const groups: HostGroup[] = [];
-  text.split(':').forEach((part, groupId) => {
-    const at = `group ${groupId}`;
-    const hosts = part
-      .split(',')
-      .map((host) => host.trim())
-      .filter((host) => host !== '');
-    if (hosts.length === 0) {
-      warnings.push(`${source}: group ${groupId} is empty; its number stays unused`);
-      return;
-    }
-    for (const host of hosts) {
-      const expected = hostProblem(host);
-      if (expected === undefined) all.push({ host, at });
-      else problems.push({ source, at, value: host, expected });
-    }
-    groups.push({ groupId, hosts });
-  });
+  const parts = colonParts(text).map(({ text: part, at }, groupId) => ({
+    text: part,
+    at: `group ${groupId}`,
+    offset: at,
+  }));
+  const problems = parts
+    .filter(({ text: part }) => /^\d+(,|$)/.test(part.trim()))
+    .map(({ text: part, at, offset }) => ({
+      source,
+      at: `${at}, column ${offset + 1}`,
+      value: part,
+      expected: `a host: colons go between groups; a port is 'host port=${part}', a number of devices 'host slots=${part}'`,
+    }));
   if (problems.length > 0) throw new InvalidConfiguration(problems);
+  const found = readAll(parts, source);
+  const all = selected(found.flat(), selection);
+  const warnings: string[] = [];
+  const groups = found.flatMap((located, groupId): HostGroup[] => {
+    const names = located.map(({ entry }) => entry.host);
+    const hosts = all.filter(({ host }) => names.includes(host));
+    if (names.length === 0) warnings.push(`${source}: group ${groupId} is empty; its number stays unused`);
+    return hosts.length === 0 ? [] : [{ groupId, hosts }];
+  });
   if (groups.length === 0) {
     throw new ConfigurationError(
       'service_groups cannot be empty when parallel is enabled',
@@ -128,6 +180,5 @@ export function parseNodeString(text: string): HostGroups {
       },
     );
   }
-  refuseDuplicates(all, source);
   return { groups, warnings };
 }

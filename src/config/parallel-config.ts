@@ -1,5 +1,6 @@
 import { ConfigValidationError } from '../base/errors.ts';
 import { parseNodeString, readHostfile, type HostGroup } from './host-lists.ts';
+import type { HostEntry } from './host-syntax.ts';
 import type { GroupDefaults, ParallelTable } from './schema-tables.ts';
 
 function check(ok: boolean, field: string, value: unknown, constraint: string): void {
@@ -258,16 +259,28 @@ export class ParallelConfig {
   }
 }
 
+const firstIds = (count: number): number[] => Array.from({ length: Math.max(0, count) }, (_, id) => id);
+
+/** The devices that the host's own line selects; else those of every host. */
+function devicesOf({ host, slots, devices, without = [] }: HostEntry, usual: readonly number[]): number[] {
+  const all = slots === undefined ? usual : firstIds(slots);
+  const left = (devices ?? all).filter((id) => !without.includes(id));
+  if (left.length > 0) return left;
+  throw new ConfigValidationError('npu_ids', host, `no device of ${host} is left`);
+}
+
 function groupOf(
   id: number,
-  hosts: readonly string[],
+  hosts: readonly HostEntry[],
   defaults: GroupDefaults,
   npusPerNode: number | undefined,
 ): ServiceGroupConfig {
-  const count = npusPerNode ?? 8;
-  const ids = Array.from({ length: Math.max(0, count) }, (_, i) => i);
-  const given = npusPerNode === undefined ? (defaults.npu_ids ?? ids) : ids;
-  const nodes = hosts.map((host) => new NodeConfig({ ...defaults, env: undefined, npu_ids: given, host }));
+  const usual = npusPerNode === undefined ? (defaults.npu_ids ?? firstIds(8)) : firstIds(npusPerNode);
+  const nodes = hosts.map((entry) => {
+    const { host, user: username, port: ssh_port } = entry;
+    const own = defined({ username, ssh_port });
+    return new NodeConfig({ ...defaults, env: undefined, npu_ids: devicesOf(entry, usual), host, ...own });
+  });
   return new ServiceGroupConfig({ ...defaults, group_id: id, nodes });
 }
 

@@ -9,7 +9,7 @@ import { isTable } from './toml.ts';
 const imagined: HostGroups = {
   groups: [0, 1, 2, 3].map((groupId) => ({
     groupId,
-    hosts: [`sim${2 * groupId}`, `sim${2 * groupId + 1}`],
+    hosts: [{ host: `sim${2 * groupId}` }, { host: `sim${2 * groupId + 1}` }],
   })),
   warnings: [],
 };
@@ -63,7 +63,7 @@ export function parallelOf(
         {},
         {
           remedy:
-            'Give --hostfile FILE or --node-string "n0,n1:n2,n3", or [[parallel.service_groups]] tables.',
+            'Give --hostfile FILE or --node-string "n0,n1:n2,n3", or [[parallel.service_groups]] tables; inside an allocation of Slurm its nodes are taken.',
         },
       );
     }
@@ -81,7 +81,7 @@ export function parallelOf(
     } as TopLevel['parallel'];
     return { parallel: ParallelConfig.fromSettings(table), local: false };
   }
-  const here = [{ groupId: 0, hosts: ['127.0.0.1'] }];
+  const here = [{ groupId: 0, hosts: [{ host: '127.0.0.1' }] }];
   const made = ParallelConfig.fromHosts(here, {
     defaults,
     ...(npus === undefined ? {} : { npusPerNode: npus }),

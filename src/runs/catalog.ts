@@ -2,6 +2,7 @@ import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { ConfigurationError } from '../base/errors.ts';
 import type { SettingsInput } from '../config/settings.ts';
+import type { HostEntry } from '../config/host-syntax.ts';
 import { didYouMean } from '../config/problems.ts';
 import { readJournal } from './journal-content.ts';
 
@@ -27,7 +28,7 @@ export function runIds(output: string): string[] {
 export function readSavedRun(output: string, runId: string): SavedRun {
   const file = join(output, 'runs', runId, 'settings.json');
   try {
-    return JSON.parse(readFileSync(file, 'utf8')) as SavedRun;
+    return withHostEntries(JSON.parse(readFileSync(file, 'utf8')) as SavedRun);
   } catch (cause) {
     throw new ConfigurationError(
       `Cannot read ${file}: ${(cause as Error).message}`,
@@ -38,6 +39,19 @@ export function readSavedRun(output: string, runId: string): SavedRun {
       },
     );
   }
+}
+
+/** Runs of version 0.1 have names alone. */
+function withHostEntries(saved: SavedRun): SavedRun {
+  const { hosts } = saved.input;
+  if (hosts === undefined) return saved;
+  const groups = hosts.groups.map((group) => ({
+    ...group,
+    hosts: (group.hosts as readonly (HostEntry | string)[]).map((one) =>
+      typeof one === 'string' ? { host: one } : one,
+    ),
+  }));
+  return { ...saved, input: { ...saved.input, hosts: { ...hosts, groups } } };
 }
 
 /** The demo keeps its run apart from yours. */

