@@ -38,14 +38,20 @@ export interface World {
   run<T>(work: Promise<T>): Promise<T>;
 }
 
-function realWorld({ engine, benchmark, local, runtime, acceptNewHostKeys }: Settings): World {
+/** How nodes are reached. */
+export function connectorOf({ local, acceptNewHostKeys }: Settings): Connector {
+  return local ? localConnector : sshConnector({ acceptNewHostKeys });
+}
+
+function realWorld(settings: Settings): World {
+  const { engine, benchmark, runtime } = settings;
   const kind = need(
     benchmarks.find((one) => one.name === benchmark),
     `benchmark ${benchmark}`,
   );
   return {
     clock: systemClock,
-    connector: local ? localConnector : sshConnector({ acceptNewHostKeys }),
+    connector: connectorOf(settings),
     probe: nodeProbe,
     http: httpProbe,
     runtime: runtimeOf(runtime),

@@ -15,6 +15,7 @@ import { worldOf, type World } from '../world.ts';
 import { loadSettings } from './load.ts';
 import type { CliOptions } from './options.ts';
 import { exitCodes, printFailure } from './outcome.ts';
+import { askForPassphrases } from './passphrases.ts';
 import { stopOnSignals } from './signals.ts';
 import { columns, oneLine } from './table.ts';
 
@@ -210,11 +211,12 @@ export async function check(options: CliOptions): Promise<number> {
   } catch (error) {
     return printFailure(error, exitCodes.usage, json);
   }
-  using stop = stopOnSignals(() => process.stderr.write('stopping\n'));
-  const limit = pLimit(fanOut);
   const nodes = settings.parallel.service_groups.flatMap((group) =>
     group.nodes.map((node) => ({ group, node })),
   );
+  await askForPassphrases(settings);
+  using stop = stopOnSignals(() => process.stderr.write('stopping\n'));
+  const limit = pLimit(fanOut);
   let looked: Looked[];
   try {
     looked = await Promise.all(

@@ -4,16 +4,17 @@ import { groupId, ms } from '../base/units.ts';
 import { controllerLives } from '../base/process-start.ts';
 import type { NodeConfig, ServiceGroupConfig } from '../config/parallel-config.ts';
 import { parseCensus, type OwnedFound } from '../parallel/leftovers.ts';
-import type { Command, Executor, Runtime } from '../parallel/ports.ts';
+import type { Command, Connector, Executor, Runtime } from '../parallel/ports.ts';
 import { engineNamed } from '../engines/index.ts';
-import { localConnector, sshConnector } from '../remote/remote-executor.ts';
 import { runtimeOf } from '../remote/container-runtime.ts';
 import { newestRun } from '../runs/catalog.ts';
 import type { Settings } from '../config/settings.ts';
+import { connectorOf } from '../world.ts';
 import { loadSettings, type Loaded } from './load.ts';
 import type { CliOptions } from './options.ts';
 import { exitCodes, printFailure } from './outcome.ts';
 import { columns } from './table.ts';
+import { askForPassphrases } from './passphrases.ts';
 import { loadSavedSettings } from './saved.ts';
 import { stopOnSignals } from './signals.ts';
 
@@ -134,16 +135,19 @@ function table(rows: readonly Row[], asked: number, unknown: number): string {
   return columns(cells);
 }
 
+/** What is shared by those who look at a node. */
+interface Cluster {
+  readonly settings: Settings;
+  readonly connector: Connector;
+}
+
 async function onNode(
   node: NodeConfig,
   group: ServiceGroupConfig,
-  { local, runtime, engine, engineConfig }: Settings,
+  { settings: { runtime, engine, engineConfig }, connector }: Cluster,
   options: CleanOptions,
   signal: AbortSignal,
 ): Promise<Cleaned & { readonly error?: unknown }> {
-  const connector = local
-    ? localConnector
-    : sshConnector({ acceptNewHostKeys: options.acceptNewHostKeys === true });
   try {
     await using executor = await connector.connect(node, signal, { retry: true });
     const putBack = engineNamed(engine).putBack?.(engineConfig, node, group);
@@ -161,13 +165,16 @@ export async function clean(options: CleanOptions): Promise<number> {
   } catch (error) {
     return printFailure(error, exitCodes.usage, options.json === true);
   }
-  using stop = stopOnSignals(() => process.stderr.write('stopping\n'));
   const { settings } = loaded;
   const nodes = settings.parallel.service_groups.flatMap((group) =>
     group.nodes.map((node) => ({ node, group })),
   );
+  await askForPassphrases(settings);
+  using stop = stopOnSignals(() => process.stderr.write('stopping\n'));
+  const { acceptNewHostKeys = false } = options;
+  const cluster = { settings, connector: connectorOf({ ...settings, acceptNewHostKeys }) };
   const results = await settleAll(
-    nodes.map(async ({ node, group }) => onNode(node, group, settings, options, stop.signal)),
+    nodes.map(async ({ node, group }) => onNode(node, group, cluster, options, stop.signal)),
   );
   const restored = results.flatMap((result) => result.restored);
   const rows = distinct(results.flatMap((result) => result.rows));

@@ -10,6 +10,7 @@ import { lookCommand, parseLook, type NodeLook } from '../remote/preflight.ts';
 import { sshConnector } from '../remote/remote-executor.ts';
 import { hostsOf } from './load.ts';
 import type { CliOptions, initEngines } from './options.ts';
+import { askForPassphrasesOf } from './passphrases.ts';
 import { reading, writeWhereTold } from './runs.ts';
 import { stopOnSignals } from './signals.ts';
 
@@ -148,17 +149,20 @@ async function lookAt(
   hosts: readonly HostEntry[],
   options: InitOptions,
 ): Promise<(readonly [string, NodeLook])[]> {
+  const nodes = hosts.map(
+    ({ host, user = options.user, port = options.sshPort }) =>
+      new NodeConfig({
+        ...{ host, username: user, ssh_port: port },
+        ...{ ssh_config: options.sshConfig, identity_file: options.identity },
+      }),
+  );
+  await askForPassphrasesOf(nodes);
   using stop = stopOnSignals(() => process.stderr.write('stopping\n'));
   const connector = sshConnector({ acceptNewHostKeys: options.acceptNewHostKeys === true });
   const needs = { port: undefined, executable: undefined, programs: [], model: undefined, env: {} };
   const found = await settleAll(
-    hosts.map(async ({ host, user = options.user, port = options.sshPort }) => {
-      const node = new NodeConfig({
-        host,
-        username: user,
-        ssh_port: port,
-        ...(options.identity === undefined ? {} : { identity_file: options.identity }),
-      });
+    nodes.map(async (node) => {
+      const { host } = node;
       try {
         await using executor = await connector.connect(node, stop.signal, { retry: false });
         const command = lookCommand({ ...needs, workDir: node.work_dir });

@@ -77,11 +77,11 @@ export async function loadSettings(options: CliOptions): Promise<Loaded> {
   const benchmarkPolicy = absolutePath(options.benchmarkPolicy);
   await loadOwn(document, { engine, benchmarkPolicy });
   const { parallel, npusPerNode, seed, output } = options;
-  const { identity, user, sshPort, acceptNewHostKeys, backup, pd, simulate } = options;
+  const { identity, user, sshPort, sshConfig, acceptNewHostKeys, backup, pd, simulate } = options;
   const { slo, objective, maxEvaluations, budget } = options;
   const flags = {
     ...{ engine, benchmarkPolicy, parallel, npusPerNode, seed, output },
-    ...{ identity, user, sshPort, acceptNewHostKeys, backup, pd, simulate, slo, objective },
+    ...{ identity, user, sshPort, sshConfig, acceptNewHostKeys, backup, pd, simulate, slo, objective },
     ...{ maxEvaluations, budget },
   };
   const input: SettingsInput = { document, flags, hosts: hostsOf(options, hasGroups(document)) };

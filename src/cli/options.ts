@@ -78,6 +78,7 @@ export function hostOptions(command: Command): Command {
     .option('-i, --identity <file>', 'SSH key')
     .option('--user <name>', 'SSH user')
     .option('--ssh-port <n>', 'SSH port', wholeNumber(1, 65_535))
+    .option('-F, --ssh-config <file>', 'ssh_config in place of ~/.ssh/config')
     .option('--accept-new-host-keys', 'learn host keys that are unknown; changed ones are always refused');
 }
 

@@ -24,6 +24,7 @@ import { logEvent, openLog } from './log.ts';
 import { onFinish } from './on-finish.ts';
 import type { CliOptions } from './options.ts';
 import { errorText, exitCodes, failureDocument, printFailure } from './outcome.ts';
+import { askForPassphrases } from './passphrases.ts';
 import { loadSavedSettings } from './saved.ts';
 import { stopOnSignals } from './signals.ts';
 
@@ -67,6 +68,7 @@ export async function runAndTell(
   options: CliOptions,
   { accompany, resumable = true }: Company = {},
 ): Promise<number> {
+  await askForPassphrases(settings);
   const events = new EventBus();
   const pause = new Pause();
   const view = listen(events, options, pause);

@@ -18,6 +18,7 @@ export interface NodeOptions {
   readonly username?: string | undefined;
   readonly identity_file?: string | undefined;
   readonly known_hosts_file?: string | undefined;
+  readonly ssh_config?: string | undefined;
   readonly device_type?: string | undefined;
   readonly interface?: string | undefined;
   readonly env?: Readonly<Record<string, string>> | undefined;
@@ -51,6 +52,8 @@ export class NodeConfig {
   readonly username: string | undefined;
   readonly identity_file: string | undefined;
   readonly known_hosts_file: string | undefined;
+  /** In place of ~/.ssh/config. */
+  readonly ssh_config: string | undefined;
   /** undefined: found out on the node. */
   readonly device_type: DeviceType | undefined;
   /** The network interface that other nodes of its group are reached by. */
@@ -75,6 +78,7 @@ export class NodeConfig {
     this.username = options.username === '' ? undefined : options.username;
     this.identity_file = options.identity_file;
     this.known_hosts_file = options.known_hosts_file;
+    this.ssh_config = options.ssh_config;
     this.device_type = deviceType(options.device_type);
     this.interface = options.interface;
     this.env = options.env ?? {};

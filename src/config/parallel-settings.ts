@@ -25,16 +25,21 @@ function benchmarkLimit(top: TopLevel, { values }: SettingsInput['document']): n
   return isOld ? top.particles_time_out : top.parallel.evaluation_timeout;
 }
 
+function sshFlags({ identity, user, sshPort, sshConfig }: SettingsInput['flags']): Partial<NodeOptions> {
+  return {
+    ...(identity === undefined ? {} : { identity_file: identity }),
+    ...(user === undefined ? {} : { username: user }),
+    ...(sshPort === undefined ? {} : { ssh_port: sshPort }),
+    ...(sshConfig === undefined ? {} : { ssh_config: sshConfig }),
+  };
+}
+
 /** The groups: of the hosts given, of `[parallel]`, or this machine alone. */
 export function parallelOf(
   top: TopLevel,
   { flags, hosts: given, document }: SettingsInput,
 ): { parallel: ParallelConfig; local: boolean } {
-  const node: Partial<NodeOptions> = {
-    ...(flags.identity === undefined ? {} : { identity_file: flags.identity }),
-    ...(flags.user === undefined ? {} : { username: flags.user }),
-    ...(flags.sshPort === undefined ? {} : { ssh_port: flags.sshPort }),
-  };
+  const node = sshFlags(flags);
   const defaults = {
     ...startLimit(top),
     ...top.parallel.defaults,

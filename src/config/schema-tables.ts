@@ -55,6 +55,7 @@ const nodeKeys = {
     .optional()
     .meta({ description: 'private key', usual: '`~/.ssh/config`, else the agent and `~/.ssh`' }),
   known_hosts_file: text().optional().meta({ description: 'host keys', usual: '`~/.ssh/known_hosts`' }),
+  ssh_config: text().optional().meta({ description: 'ssh_config that is read', usual: '`~/.ssh/config`' }),
   device_type: oneOf('npu', 'ascend', 'gpu', 'cuda', 'none')
     .optional()
     .meta({ description: 'which variables show the devices to the service', usual: 'found out' }),

@@ -36,6 +36,7 @@ export interface Flags {
   readonly identity?: string | undefined;
   readonly user?: string | undefined;
   readonly sshPort?: number | undefined;
+  readonly sshConfig?: string | undefined;
   readonly acceptNewHostKeys?: boolean | undefined;
   readonly backup?: boolean | undefined;
   readonly pd?: string | undefined;

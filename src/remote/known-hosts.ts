@@ -44,7 +44,8 @@ function matchesHashed(pattern: string, label: string): boolean {
   return actual.length === expected.length && timingSafeEqual(actual, expected);
 }
 
-function matchesGlob(pattern: string, label: string): boolean {
+/** `*` and `?`, whatever the case of letters. */
+export function matchesGlob(pattern: string, label: string): boolean {
   const source = pattern
     .replace(/[.+^${}()|[\]\\]/g, '\\$&')
     .replaceAll('*', '.*')
@@ -74,6 +75,12 @@ export function entriesFor(
 ): KnownHost[] {
   const labels = [...new Set(names)].map((name) => hostLabel(name.toLowerCase(), port));
   return entries.filter((entry) => entry.marker !== 'cert-authority' && matches(entry, labels));
+}
+
+/** Whether a certificate authority vouches for the host; certificates of hosts are not understood. */
+export function isCertified(entries: readonly KnownHost[], names: readonly string[], port: number): boolean {
+  const labels = names.map((name) => hostLabel(name.toLowerCase(), port));
+  return entries.some((entry) => entry.marker === 'cert-authority' && matches(entry, labels));
 }
 
 /** The type name that a public key carries in its first field. */

@@ -8,7 +8,7 @@ import type { Connector, Executor } from '../parallel/ports.ts';
 import { LocalTransport } from './local-transport.ts';
 import { ShellExecutor } from './shell-executor.ts';
 import { sshSettings } from './ssh-settings.ts';
-import type { SshOptions } from './ssh-connect.ts';
+import { jumpHosts, type SshOptions } from './ssh-connect.ts';
 import { SshTransport } from './ssh-transport.ts';
 
 /** A full sshd (MaxStartups) refuses some of many connects at once: they get in a little later. */
@@ -61,7 +61,8 @@ export class LocalExecutor extends ShellExecutor {
 }
 
 export function sshConnector(options: { readonly acceptNewHostKeys: boolean }): Connector {
-  const ssh = { ...options, connectTimeoutMs: 15_000 };
+  const alone = { ...options, connectTimeoutMs: 15_000 };
+  const ssh = { ...alone, jumps: jumpHosts(alone) };
   return {
     connect: async (node, signal, { retry }) => RemoteExecutor.connect(node, signal, { ...ssh, retry }),
   };

@@ -1,25 +1,34 @@
 import { createHash } from 'node:crypto';
 import { appendFileSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
-import { connect as connectTcp, type Socket } from 'node:net';
+import { connect as connectTcp } from 'node:net';
 import { dirname } from 'node:path';
-import ssh2, { type AuthenticationType, type Client, type ConnectConfig } from 'ssh2';
+import ssh2, {
+  type AuthenticationType,
+  type AuthHandlerMiddleware,
+  type Client,
+  type ConnectConfig,
+} from 'ssh2';
 import { abortable } from '../base/cancellation.ts';
 import { deferred } from '../base/condition.ts';
 import { ConfigurationError, type ModelEvalStateError } from '../base/errors.ts';
+import { commandPassage, JumpHosts, type Passage } from './jump-hosts.ts';
 import {
   entriesFor,
   hostLabel,
+  isCertified,
   judgeHostKey,
   keyTypeOf,
   parseKnownHosts,
   type KnownHost,
 } from './known-hosts.ts';
-import { connectFailure, hostKeyFailure } from './ssh-errors.ts';
+import { connectFailure, hostKeyFailure, type LoginRefusal } from './ssh-errors.ts';
+import { ListedAgent, lockedKey, publicKeyOf, readKey } from './ssh-keys.ts';
 import type { SshSettings } from './ssh-settings.ts';
 
 export interface SshOptions {
   readonly acceptNewHostKeys: boolean;
   readonly connectTimeoutMs: number;
+  readonly jumps?: JumpHosts;
 }
 
 /** A dead peer is found after interval × (count + 1) = 9 s, and the part of an interval that it still lived. */
@@ -58,37 +67,29 @@ function algorithmsFor(known: readonly KnownHost[]): ConnectConfig['algorithms']
   };
 }
 
-/** The private key in a file, or why there is none. */
-function readKey(file: string): Buffer | ConfigurationError {
-  const unusable = (why: string, remedy: string): ConfigurationError =>
-    new ConfigurationError(`The identity file ${file} ${why}`, {}, { remedy });
-  let key: Buffer;
-  try {
-    key = readFileSync(file);
-  } catch (cause) {
-    return unusable(`cannot be read: ${(cause as Error).message}`, 'Check -i/--identity or identity_file.');
-  }
-  const parsed = ssh2.utils.parseKey(key);
-  if (!(parsed instanceof Error)) {
-    return parsed.isPrivateKey() ? key : unusable('is a public key', 'Give the private key, without .pub.');
-  }
-  return /passphrase|encrypted/i.test(parsed.message)
-    ? unusable('needs a passphrase', 'Add it to an agent with `ssh-add`, and leave -i out.')
-    : unusable(`is no private key: ${parsed.message}`, 'Give a private key in a format of OpenSSH.');
+/** The keys that are tried: the agent's first, but after a named one; and what cannot be tried. */
+interface Authentication {
+  readonly methods: readonly unknown[];
+  /** Key files that nobody can open. */
+  readonly locked: readonly string[];
 }
 
-/** The named key alone; else the agent first, then the key files. @throws ConfigurationError for an unusable named key */
-function authentication(settings: SshSettings): unknown[] {
-  const { user: username, identityFiles, identitiesOnly, agent } = settings;
-  const read = identityFiles.map(readKey);
-  const refused = read.find((key) => key instanceof ConfigurationError);
-  if (identitiesOnly && refused !== undefined) throw refused;
+/** @throws ConfigurationError for an unusable named key */
+function authentication(settings: SshSettings): Authentication {
+  const { user: username, identityFiles, identitiesOnly, isNamed, agent } = settings;
+  const read = identityFiles.map((file) => ({ file, ...readKey(file) }));
+  const publicHalves = identityFiles.flatMap((file) => publicKeyOf(file) ?? []);
   // Of the usual places some may be unusable: others may do.
-  const keys = read
-    .filter((key) => !(key instanceof ConfigurationError))
-    .map((key) => ({ type: 'publickey', username, key }));
-  const agents = agent === undefined ? [] : [{ type: 'agent', username, agent }];
-  return identitiesOnly ? keys : [...agents, ...keys];
+  const keys = read.flatMap((one) =>
+    one.kind === 'usable' ? [{ type: 'publickey', username, key: one.key, passphrase: one.passphrase }] : [],
+  );
+  const [first] = read;
+  if (isNamed && first?.kind === 'unusable') throw first.error;
+  if (isNamed && first?.kind === 'locked' && agent === undefined) throw lockedKey(first.file);
+  const known = agent !== undefined && identitiesOnly ? new ListedAgent(agent, publicHalves) : agent;
+  const agents = known === undefined ? [] : [{ type: 'agent', username, agent: known }];
+  const locked = read.filter(({ kind }) => kind === 'locked').map(({ file }) => file);
+  return { methods: isNamed ? [...keys, ...agents] : [...agents, ...keys], locked };
 }
 
 /** Adds a host's key to known_hosts, on a line of its own. @returns why that failed */
@@ -107,6 +108,24 @@ function learnHostKey(file: string, entry: string): ModelEvalStateError | undefi
   }
 }
 
+/** Where the bytes of a connection go: a socket, a way through a jump host, or a command. */
+async function passageTo(settings: SshSettings, options: SshOptions, signal: AbortSignal): Promise<Passage> {
+  const { address, port, via, proxyCommand } = settings;
+  if (proxyCommand !== undefined) return commandPassage(proxyCommand);
+  if (via !== undefined)
+    return (options.jumps ?? jumpHosts(options)).passage(via, settings, options.connectTimeoutMs, signal);
+  const stream = connectTcp({ host: address, port, noDelay: true });
+  return { stream, release: () => undefined };
+}
+
+/** Jump hosts that all share who connect with the same. */
+export function jumpHosts(options: SshOptions): JumpHosts {
+  const jumps: JumpHosts = new JumpHosts(async (via, signal) =>
+    connectClient(via, { ...options, jumps }, signal),
+  );
+  return jumps;
+}
+
 /** An authenticated client. @throws CommunicationError; blame `operator` for a refused key and for host keys */
 export async function connectClient(
   settings: SshSettings,
@@ -114,13 +133,19 @@ export async function connectClient(
   signal: AbortSignal,
 ): Promise<Client> {
   signal.throwIfAborted();
-  const authHandler = authentication(settings) as unknown as AuthenticationType[];
-  const known = entriesFor(readKnownHosts(settings), [settings.host, settings.address], settings.port);
+  const { methods, locked } = authentication(settings);
+  const entries = readKnownHosts(settings);
+  const { hostKeyAlias, host, address, port } = settings;
+  // An alias stands for a host and port together.
+  const names = hostKeyAlias === undefined ? [host, address] : [hostKeyAlias];
+  const keyPort = hostKeyAlias === undefined ? port : 22;
+  const known = entriesFor(entries, names, keyPort);
   const done = deferred<undefined>();
   const client = new ssh2.Client();
   let refused: ModelEvalStateError | undefined;
-  const sock: Socket = connectTcp({ host: settings.address, port: settings.port, noDelay: true });
-  const fail = (error: Error): void => done.reject(refused ?? connectFailure(error, settings));
+  const { stream: sock, release } = await passageTo(settings, options, signal);
+  const refusal: LoginRefusal = { locked, offered: undefined, isPartial: false };
+  const fail = (error: Error): void => done.reject(refused ?? connectFailure(error, settings, refusal));
   const timer = setTimeout(
     () => sock.destroy(new Error(`no answer within ${options.connectTimeoutMs / 1000} s`)),
     options.connectTimeoutMs,
@@ -128,6 +153,7 @@ export async function connectClient(
   sock.on('error', fail);
   client.on('error', fail);
   client.on('close', () => fail(new Error('the server closed the connection')));
+  client.once('close', release);
   client.on('ready', () => done.resolve(undefined));
   const algorithms = algorithmsFor(known);
   client.connect({
@@ -136,23 +162,37 @@ export async function connectClient(
     readyTimeout: options.connectTimeoutMs,
     ...keepAlive,
     ...(algorithms === undefined ? {} : { algorithms }),
-    authHandler,
+    authHandler: inTurn(methods, refusal),
     hostVerifier: (key: Buffer) => {
-      refused = checkHostKey(key, known, settings, options);
+      refused = checkHostKey(key, known, settings, options, isCertified(entries, names, keyPort));
       return refused === undefined;
     },
   });
   try {
     await abortable(done.promise, signal);
-    client.removeAllListeners('close');
     return client;
   } catch (error) {
     client.destroy();
     sock.destroy();
+    release();
     throw error;
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** Offers one way after the other, and keeps what the server says about them. */
+function inTurn(methods: readonly unknown[], refusal: LoginRefusal): AuthHandlerMiddleware {
+  let turn = 0;
+  return (offered, isPartial, next): void => {
+    // The first call brings null, which @types/ssh2 does not know.
+    const [said, partly] = [offered as string[] | null, isPartial as boolean | null];
+    if (said !== null) refusal.offered = said;
+    refusal.isPartial ||= partly === true;
+    // A second factor is not a matter of further keys.
+    const method = refusal.isPartial ? undefined : methods[turn++];
+    next((method ?? false) as AuthenticationType);
+  };
 }
 
 function checkHostKey(
@@ -160,14 +200,16 @@ function checkHostKey(
   known: readonly KnownHost[],
   settings: SshSettings,
   options: SshOptions,
+  certified: boolean,
 ): ModelEvalStateError | undefined {
   const verdict = judgeHostKey(known, key);
   if (verdict.kind === 'known') return undefined;
   const [file] = settings.knownHostsFiles;
-  if (verdict.kind === 'unknown' && options.acceptNewHostKeys && file !== undefined) {
-    const label = hostLabel(settings.address, settings.port);
+  const learns = options.acceptNewHostKeys || settings.learnsHostKeys;
+  if (verdict.kind === 'unknown' && learns && file !== undefined) {
+    const label = settings.hostKeyAlias ?? hostLabel(settings.address, settings.port);
     return learnHostKey(file, `${label} ${keyTypeOf(key)} ${key.toString('base64')}`);
   }
   const digest = createHash('sha256').update(key).digest('base64').replace(/=+$/, '');
-  return hostKeyFailure(verdict, settings, `${keyTypeOf(key)} SHA256:${digest}`);
+  return hostKeyFailure(verdict, settings, `${keyTypeOf(key)} SHA256:${digest}`, certified);
 }
