@@ -1,3 +1,4 @@
+import { need } from './base/assert.ts';
 import { settleAll } from './base/cancellation.ts';
 import type { Clock } from './base/clock.ts';
 import { ConfigurationError } from './base/errors.ts';
@@ -26,6 +27,7 @@ import type { FileRunStore, RunPaths } from './runs/run-store.ts';
 import { ownFields, refined } from './refine.ts';
 import { Incumbent } from './parallel/incumbent.ts';
 import type { Pause } from './study/pause.ts';
+import { LoadHosts } from './load-hosts.ts';
 import { LiveReport } from './run-report.ts';
 import { replay } from './study/replay.ts';
 import { budgetOptions, leftSeconds, plannedEvaluations } from './plan-budget.ts';
@@ -120,6 +122,8 @@ async function search(
   benchmark.check?.(given.benchmarkConfig);
   pool.restore(circuitsOf(store.entries, clock, circuitPolicy));
   await pool.setup(signal);
+  const like = need(given.parallel.service_groups[0]?.nodes[0], 'node');
+  await using loadHosts = new LoadHosts(world, like);
   await using monitor = wireMonitor(given, events, world, pool);
   monitor.start();
   await refuseForeignServices(given, engine, groups, signal);
@@ -136,7 +140,7 @@ async function search(
       : undefined;
   const incumbent = new Incumbent(progress.told);
   const dispatcher = wireDispatcher({
-    ...{ settings, events, world, pool, store, benchmark, speedTarget, incumbent },
+    ...{ settings, events, world, pool, store, benchmark, loadHosts, speedTarget, incumbent },
   });
   for (const record of [...progress.told, ...progress.recovered]) dispatcher.remember(record);
   const evaluations = plannedEvaluations(settings);

@@ -1,5 +1,6 @@
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { need } from './base/assert.ts';
 import { childController } from './base/cancellation.ts';
 import { EventBus, type RunEvent } from './base/events.ts';
 import type { RunStore } from './parallel/ports.ts';
@@ -9,6 +10,7 @@ import type { Table } from './config/toml.ts';
 import type { HealthMonitor } from './parallel/health-monitor.ts';
 import type { DispatcherOptions, ParticleDispatcher } from './parallel/particle-dispatcher.ts';
 import type { ServiceGroupPool } from './parallel/service-group-pool.ts';
+import { LoadHosts } from './load-hosts.ts';
 import { wireDispatcher, wireGroups, wireMonitor } from './wiring.ts';
 import { worldOf } from './world.ts';
 
@@ -78,7 +80,10 @@ export async function connectGroups(
   using stop = childController(...(options.signal === undefined ? [] : [options.signal]));
   const benchmark = await world.createBenchmark();
   const monitor = wireMonitor(settings, events, world, pool);
+  const like = need(settings.parallel.service_groups[0]?.nodes[0], 'node');
+  const loadHosts = new LoadHosts(world, like);
   const close = async (): Promise<void> => {
+    await loadHosts[Symbol.asyncDispose]();
     await monitor[Symbol.asyncDispose]();
     await pool[Symbol.asyncDispose]();
     await benchmark[Symbol.asyncDispose]();
@@ -91,6 +96,8 @@ export async function connectGroups(
   }
   monitor.start();
   const { resultCallback } = options;
-  const dispatcher = wireDispatcher({ settings, events, world, store, pool, benchmark, resultCallback });
+  const dispatcher = wireDispatcher({
+    ...{ settings, events, world, store, pool, benchmark, loadHosts, resultCallback },
+  });
   return { settings, pool, dispatcher, monitor, [Symbol.asyncDispose]: close };
 }

@@ -10,13 +10,14 @@ import { Incumbent } from './parallel/incumbent.ts';
 import type { FoundLoads } from './parallel/measurement-key.ts';
 import type { Field, ServingParams } from './core/space/field.ts';
 import { isRequestRate, isTunableLoad, withoutLoad } from './core/tuning/load-fields.ts';
+import type { LoadHosts } from './load-hosts.ts';
 import { hostRuntime } from './remote/host-runtime.ts';
 import { Evaluation } from './parallel/evaluation.ts';
 import type { EvaluationDependencies } from './parallel/measuring.ts';
 import type { GroupDependencies } from './parallel/group-dependencies.ts';
 import { HealthMonitor } from './parallel/health-monitor.ts';
 import { ParticleDispatcher, type DispatcherOptions } from './parallel/particle-dispatcher.ts';
-import type { Benchmark, RunStore, ToolHost } from './parallel/ports.ts';
+import type { Benchmark, Command, RunStore } from './parallel/ports.ts';
 import { ServiceGroup } from './parallel/service-group.ts';
 import type { SpeedTarget } from './parallel/speed-target.ts';
 import { ServiceGroupPool } from './parallel/service-group-pool.ts';
@@ -55,6 +56,7 @@ export function wireGroups({ settings, events, world, store }: Wiring): Wired {
     sharesPaths: sharesPaths(settings),
     inspection:
       engine.inspection && ((node, group) => engine.inspection?.(settings.engineConfig, node, group)),
+    forward: settings.forwardPorts,
     note: (text) => events.emit({ type: 'note', text }),
   };
   const groups = settings.parallel.service_groups.map((config) => new ServiceGroup(config, dependencies));
@@ -83,23 +85,28 @@ export function wireMonitor(
   return new HealthMonitor(pool, { clock, events, interval, timeout: ms(10_000) });
 }
 
-/** Load tools on the controller are this run's as well. */
-async function toolsHere(
-  world: World,
-  { runId, directory: given }: RunStore,
-  { groupId, trialId, attempt }: Parameters<EvaluationDependencies['controller']>[0],
-): Promise<ToolHost> {
-  // Its commands are run from elsewhere.
-  const directory = resolve(given);
-  const owner = { runId, groupId, rank: 0 };
-  return {
-    executor: await world.controller(),
-    directory: `${directory}/trials/${trialId}/bench-${attempt}`,
-    cwd: directory,
-    env: {},
-    wrap: (command) => hostRuntime.wrap(command, owner),
+/** Load tools elsewhere than on nodes are this run's as well. */
+const toolHosts =
+  (world: World, store: RunStore, loadHosts: LoadHosts): EvaluationDependencies['toolHost'] =>
+  async (place, { groupId, trialId, attempt }, signal) => {
+    const owner = { runId: store.runId, groupId, rank: 0 };
+    const wrap = (command: Command): Command => hostRuntime.wrap(command, owner);
+    if (place === 'controller') {
+      // Its commands are run from elsewhere.
+      const directory = resolve(store.directory);
+      const executor = await world.controller();
+      return {
+        executor,
+        directory: `${directory}/trials/${trialId}/bench-${attempt}`,
+        cwd: directory,
+        env: {},
+        wrap,
+      };
+    }
+    const { executor, facts } = await loadHosts.at(place, signal);
+    const directory = `${facts.workDir}/runs/${store.runId}/g${groupId}-load/bench-${trialId}-${attempt}`;
+    return { executor, directory, cwd: facts.workDir, env: {}, wrap };
   };
-}
 
 function foundLoads(
   { nestedLoad }: Settings,
@@ -115,6 +122,7 @@ export function wireDispatcher(
   wiring: Wiring & {
     readonly pool: ServiceGroupPool;
     readonly benchmark: Benchmark;
+    readonly loadHosts: LoadHosts;
     readonly speedTarget?: SpeedTarget | undefined;
     readonly incumbent?: Incumbent;
     readonly resultCallback?: DispatcherOptions['resultCallback'];
@@ -122,7 +130,7 @@ export function wireDispatcher(
 ): ParticleDispatcher {
   const { settings, events, world, store, pool, benchmark, speedTarget, resultCallback } = wiring;
   const { incumbent = new Incumbent([]) } = wiring;
-  const { clock, engine, http } = world;
+  const { clock, engine } = world;
   const { twoStage, nestedLoad } = settings;
   const loads = ownFields(settings).filter(isTunableLoad);
   const rate = twoStage && loads.find(isRequestRate);
@@ -132,7 +140,7 @@ export function wireDispatcher(
     paramsKey(twoStage === undefined && nestedLoad === undefined ? params : withoutLoad(params));
   const { theory, workload, parallel, engineConfig, benchmarkConfig, fitness, seed } = settings;
   const evaluation = new Evaluation({
-    ...{ http, engine, engineConfig, benchmark, benchmarkConfig, fitness, clock, events, store, seed },
+    ...{ engine, engineConfig, benchmark, benchmarkConfig, fitness, clock, events, store, seed },
     evaluationTimeout: fromSeconds(parallel.evaluation_timeout),
     benchmarkRetries: 1,
     speedTarget,
@@ -150,7 +158,7 @@ export function wireDispatcher(
       isAllowed: (params) => whole.broken(params) === undefined,
     },
     serverKey,
-    controller: async (trial) => toolsHere(world, store, trial),
+    toolHost: toolHosts(world, store, wiring.loadHosts),
   });
   return new ParticleDispatcher({
     ...{ pool, evaluation, clock, events, store, resultCallback },

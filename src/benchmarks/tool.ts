@@ -1,14 +1,30 @@
 import { posix } from 'node:path';
+import { z } from 'zod';
 import { BenchmarkExecutionError, BenchmarkParseError, IPCCommandError } from '../base/errors.ts';
 import { ms } from '../base/units.ts';
+import { parseHosts } from '../config/host-syntax.ts';
 import type { ServingParams } from '../core/space/field.ts';
-import type { BenchmarkContext, RawOutput, ToolHost } from '../parallel/ports.ts';
+import type { BenchmarkContext, LoadPlace, RawOutput, ToolHost } from '../parallel/ports.ts';
 
 /** Load tools that are commands: run in a directory of their own, on the master or on the controller. */
 
+function isLoadPlace(value: unknown): boolean {
+  if (value === 'controller' || value === 'master') return true;
+  if (typeof value !== 'string' || !value.startsWith('host:')) return false;
+  const { hosts, problems } = parseHosts(value.slice('host:'.length));
+  return hosts.length === 1 && problems.length === 0;
+}
+
+/** `run_on` of their tables. */
+export const runOn = (): z.ZodType<LoadPlace> =>
+  z.custom<LoadPlace>(isLoadPlace, {
+    error: '"controller", "master" or "host:NAME", a host for load alone',
+  });
+export const runOnSays = 'where it runs: `controller`, `master`, or `host:NAME`, a host for load alone';
+
 export interface Tool {
   readonly name: string;
-  readonly where: 'controller' | 'master';
+  readonly where: LoadPlace;
   readonly argv: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
 }
@@ -61,7 +77,7 @@ async function execute(tool: Tool, host: ToolHost, context: BenchmarkContext): P
       cause: error,
       blame: missing ? 'operator' : 'benchmark',
       remedy: missing
-        ? `Install ${tool.argv[0] ?? tool.name} where it runs (${tool.where} node), or use -b builtin.`
+        ? `Install ${tool.argv[0] ?? tool.name} where it runs (${tool.where}), or use -b builtin.`
         : `See ${tool.name}.err in the trial's folder.`,
     });
   }

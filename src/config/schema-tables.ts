@@ -124,6 +124,9 @@ export const parallelSchema = table({
     .describe(
       'seconds without a word of the optimizer, by the clock of the node, after which a node ends our service itself',
     ),
+  forward_ports: oneOf('auto', 'always', 'never')
+    .default('auto')
+    .describe('forward the port of a service over SSH: where this machine does not reach it, or always'),
   defaults: table({ ...groupKeys, ...nodeKeys }).default({}),
   service_groups: z.array(groupSchema, { error: 'a list of tables' }).default([]),
 });

@@ -114,6 +114,8 @@ export interface Settings {
   readonly healthInterval: number;
   /** Seconds. */
   readonly leaseTimeout: number;
+  /** Whether ports of services are forwarded over SSH. */
+  readonly forwardPorts: 'auto' | 'always' | 'never';
   /** A model in place of machines, on a virtual clock. */
   readonly simulation: Simulated | undefined;
   readonly acceptNewHostKeys: boolean;
@@ -269,6 +271,7 @@ export function resolveSettings(input: SettingsInput, registry: Registry): Setti
     recoveryTimeout: top.parallel.recovery_timeout,
     healthInterval: top.parallel.health_interval,
     leaseTimeout: top.parallel.lease_timeout,
+    forwardPorts: top.parallel.forward_ports,
     simulation: flags.simulate === true ? simulatedOf(top, engineConfig, parallel) : undefined,
     acceptNewHostKeys: flags.acceptNewHostKeys ?? false,
     notes,

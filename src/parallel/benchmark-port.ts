@@ -52,6 +52,9 @@ export interface BenchmarkResult {
   };
 }
 
+/** This machine, the master of the group, or a host for load alone. */
+export type LoadPlace = 'controller' | 'master' | `host:${string}`;
+
 /** A machine that load tools can run on. */
 export interface ToolHost {
   readonly executor: Executor;
@@ -87,14 +90,13 @@ export interface BenchmarkContext {
   readonly mustAllSucceed?: boolean;
   /** At most so many prompts, while the swarm searches. */
   readonly sampleSize: number | undefined;
-  /** The controller, or the master node of the group. */
-  toolHost(where: 'controller' | 'master'): Promise<ToolHost>;
+  toolHost(where: LoadPlace): Promise<ToolHost>;
   /** Keeps a file in the trial's folder, also of a measurement that fails. */
   keep(output: RawOutput): Promise<void>;
 }
 
 export interface BenchmarkPreview {
-  readonly where: 'controller' | 'master';
+  readonly where: LoadPlace;
   readonly argv?: readonly string[];
   readonly says?: string;
 }

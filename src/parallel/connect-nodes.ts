@@ -1,11 +1,25 @@
+import { need } from '../base/assert.ts';
 import { settleAll } from '../base/cancellation.ts';
 import type { NodeConfig } from '../config/parallel-config.ts';
 import type { GroupDependencies } from './group-dependencies.ts';
-import type { Executor } from './ports.ts';
+import type { Executor, LaunchPlan } from './ports.ts';
 import type { Node } from './topology.ts';
 
 export async function closeAll(nodes: readonly { readonly executor: Executor }[]): Promise<void> {
   await Promise.all(nodes.map(async ({ executor }) => executor[Symbol.asyncDispose]()));
+}
+
+/** Brings the files of a plan to their nodes. */
+export async function writeFiles(
+  plan: LaunchPlan,
+  nodes: readonly { readonly executor: Executor }[],
+  signal: AbortSignal,
+): Promise<void> {
+  await settleAll(
+    plan.files.map(async ({ rank, path, content, mode }) =>
+      need(nodes[rank], 'node').executor.writeFile(path, content, signal, mode),
+    ),
+  );
 }
 
 /** Connects what is not connected any more and looks around on every node. @throws with no connection left open */

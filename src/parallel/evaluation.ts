@@ -164,10 +164,11 @@ export class Evaluation {
     { trialId, params }: Suggestion,
     signal: AbortSignal,
   ): Promise<Told> {
-    const { engine, engineConfig, http } = this.#deps;
+    const { engine, engineConfig } = this.#deps;
+    const { reach } = group;
     const wanted = engine.readBack?.(engineConfig, params, group.topology(trialId));
-    const effects = wanted && (await readBack(engine.name, wanted, params, http, signal));
-    const version = await serviceVersion(target.baseUrl, http, signal);
+    const effects = wanted && (await readBack(engine.name, wanted, params, reach, signal));
+    const version = await serviceVersion(target.baseUrl, reach, signal);
     return {
       ...(effects === undefined ? {} : { effects }),
       ...(version === undefined ? {} : { engine_version: version }),

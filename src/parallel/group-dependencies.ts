@@ -1,6 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import type { Ms, TrialId } from '../base/units.ts';
 import type { NodeConfig, ServiceGroupConfig } from '../config/parallel-config.ts';
+import type { ForwardPolicy } from './reach.ts';
 import type { Command, Connector, HttpProbe, LogPattern, NodeLock, NodeProbe, Runtime } from './ports.ts';
 
 export interface GroupDependencies {
@@ -21,6 +22,8 @@ export interface GroupDependencies {
   readonly sharesPaths: boolean;
   /** What the engine looks at on a node once it is connected. */
   readonly inspection?: ((node: NodeConfig, group: ServiceGroupConfig) => Command | undefined) | undefined;
+  /** Whether what the controller cannot reach is forwarded over SSH. */
+  readonly forward: ForwardPolicy;
   readonly note: (text: string) => void;
 }
 

@@ -77,6 +77,16 @@ export interface RunOptions {
   readonly untied?: boolean;
 }
 
+/** Ways from this machine to ports that another one reaches, through the connection to it. */
+export interface Forwarding {
+  /** Addresses of that side mean nothing here. */
+  readonly isOnlyWay: boolean;
+  /** Whether something there accepts connections. */
+  reaches(host: string, port: number, signal: AbortSignal): Promise<boolean>;
+  /** A port of 127.0.0.1 here that leads there, as long as the connection lives. */
+  port(host: string, port: number): Promise<number>;
+}
+
 /** Runs commands on one machine. */
 export interface Executor extends AsyncDisposable {
   readonly host: string;
@@ -84,6 +94,8 @@ export interface Executor extends AsyncDisposable {
   readonly address: string;
   /** Aborts when the machine is lost; the executor is then of no more use. */
   readonly lost: AbortSignal;
+  /** undefined: what it reaches is reached from here as well. */
+  readonly forwarding?: Forwarding | undefined;
   /** Runs to the end. @throws IPCCommandError on exit ≠ 0, IPCTimeoutError, CommunicationError */
   run(command: Command, options: RunOptions): Promise<CommandResult>;
   /**

@@ -15,7 +15,7 @@ import type {
   BenchmarkContext,
   BenchmarkResult,
   Engine,
-  HttpProbe,
+  LoadPlace,
   LogPattern,
   RawOutput,
   RunStore,
@@ -31,13 +31,12 @@ import type { ServiceGroup } from './service-group.ts';
 export interface EvaluationDependencies {
   readonly engine: Engine;
   readonly engineConfig: unknown;
-  readonly http: HttpProbe;
-  /** Where load tools run on the controller. */
-  controller(trial: {
-    readonly trialId: TrialId;
-    readonly groupId: GroupId;
-    readonly attempt: number;
-  }): Promise<ToolHost>;
+  /** Where load tools run that run on no node of the group. */
+  toolHost(
+    place: Exclude<LoadPlace, 'master'>,
+    trial: { readonly trialId: TrialId; readonly groupId: GroupId; readonly attempt: number },
+    signal: AbortSignal,
+  ): Promise<ToolHost>;
   readonly benchmark: Benchmark;
   readonly benchmarkConfig: unknown;
   readonly fitness: FitnessSettings;
@@ -81,6 +80,9 @@ export interface Measurement {
   /** At the load that is the better answer, where that is another one. */
   readonly fastest?: Pick<ScoredRecord, 'params' | 'verdict'>;
 }
+
+/** What a reader of latencies must know. */
+const forwardedFlag = 'the load went through SSH, which is in the latencies';
 
 /** A dying service looks like a failing benchmark at first: its own word has this long to arrive. */
 const lastWord = ms(500);
@@ -212,7 +214,9 @@ export class Measuring {
       ),
       isHopeless: limit && ((bounds) => isHopeless(bounds, limit, this.#deps.fitness)),
       toolHost: async (where) =>
-        where === 'master' ? group.toolHost(trialId, attempt) : this.#deps.controller(trial),
+        where === 'master'
+          ? group.toolHost(trialId, attempt)
+          : this.#deps.toolHost(where, trial, bounded.signal),
       keep: async ({ name, content }: RawOutput) => store.keep(trialId, name, content),
       progress: (done, total) => {
         events.emit({ type: 'trial.progress', trialId, groupId: group.id, done, total });
@@ -220,7 +224,12 @@ export class Measuring {
     };
     let result: BenchmarkResult;
     try {
-      result = await benchmark.run(benchmarkConfig, service.target, params, context);
+      const where = benchmark.preview?.(benchmarkConfig, service.target, params).where;
+      const isHere = where === undefined || where === 'controller';
+      const { reach } = group;
+      const target = isHere ? await reach.target(service.target, bounded.signal) : service.target;
+      result = await benchmark.run(benchmarkConfig, target, params, context);
+      if (isHere && reach.isForwarded) result = { ...result, flags: [...result.flags, forwardedFlag] };
     } catch (error) {
       bounded.signal.throwIfAborted();
       throw blamedByWords(error, this.#deps.benchmarkPatterns);

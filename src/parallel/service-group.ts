@@ -18,7 +18,8 @@ import { commandTimeout, OwnedProcesses } from './owned-processes.ts';
 import { reached, untilHealthy, type StageContext } from './stages.ts';
 import { placeOf, untilFree } from './place.ts';
 import { judged, MemoryBaseline } from './device-memory.ts';
-import { closeAll, connectNodes } from './connect-nodes.ts';
+import { reachOf, type Reach } from './reach.ts';
+import { closeAll, connectNodes, writeFiles } from './connect-nodes.ts';
 import { topologyOf, type KnownNode, type Node } from './topology.ts';
 
 /** Machines that host one instance of the service at a time, reached through one executor each. */
@@ -29,6 +30,8 @@ export class ServiceGroup implements AsyncDisposable {
   readonly #errors: ServiceErrors;
   readonly #owned: OwnedProcesses;
   readonly #memory: MemoryBaseline;
+  /** How its services are reached from here. */
+  readonly reach: Reach;
   #nodes: Node[] = [];
   /** The nodes as they were connected last: plans are made of this also when the connections are closed. */
   #known: readonly KnownNode[] = [];
@@ -43,6 +46,7 @@ export class ServiceGroup implements AsyncDisposable {
     this.#errors = new ServiceErrors(dependencies.engine, dependencies.logPatterns);
     this.#owned = new OwnedProcesses(config, dependencies);
     this.#memory = new MemoryBaseline(config.nodes, dependencies);
+    this.reach = reachOf(this.id, () => this.#nodes[0]?.executor, dependencies);
   }
 
   get hosts(): readonly string[] {
@@ -139,7 +143,7 @@ export class ServiceGroup implements AsyncDisposable {
     await this.refuseForeignService(plan, 'node', context.signal);
     const started: WatchedProcess[] = [];
     try {
-      await this.#writeFiles(plan, context.signal);
+      await writeFiles(plan, this.#nodes, context.signal);
       await this.#owned.runAll(plan.prepare ?? [], context.signal);
       return await this.#launch(plan, context, started);
     } catch (error) {
@@ -165,7 +169,7 @@ export class ServiceGroup implements AsyncDisposable {
   /** Something that answers before we start would be measured in our place. */
   async refuseForeignService(plan: LaunchPlan, blame: Blame, signal: AbortSignal): Promise<void> {
     const { host, port } = placeOf(plan);
-    if (await this.#deps.http.listens(host, port, signal)) throw this.#errors.portInUse(host, port, blame);
+    if (await this.reach.listens(host, port, signal)) throw this.#errors.portInUse(host, port, blame);
   }
 
   /** Where load tools run on the master. */
@@ -179,14 +183,6 @@ export class ServiceGroup implements AsyncDisposable {
       env: need(this.topology(trialId).nodes[0], 'master').env,
       wrap: (command) => this.#deps.runtime.wrap(command, owner),
     };
-  }
-
-  async #writeFiles(plan: LaunchPlan, signal: AbortSignal): Promise<void> {
-    await settleAll(
-      plan.files.map(async ({ rank, path, content, mode }) =>
-        need(this.#nodes[rank], 'node').executor.writeFile(path, content, signal, mode),
-      ),
-    );
   }
 
   async #launch(plan: LaunchPlan, context: StartContext, started: WatchedProcess[]): Promise<RunningService> {
@@ -240,7 +236,7 @@ export class ServiceGroup implements AsyncDisposable {
   ): StageContext {
     return {
       clock: this.#deps.clock,
-      http: this.#deps.http,
+      http: this.reach,
       signal,
       executor: (rank) => need(this.#nodes[rank], 'node').executor,
       processes: started,
@@ -258,11 +254,11 @@ export class ServiceGroup implements AsyncDisposable {
     experience: Experience,
     died: AbortSignal,
   ): RunningService {
-    const { http, clock, engine } = this.#deps;
+    const { clock, engine } = this.#deps;
     const { url } = plan.probe;
     return handleOf(started, died, {
       ...{ clock, engine, target: plan.target },
-      answers: async (signal) => (await http.status(url, signal)) !== undefined,
+      answers: async (signal) => (await this.reach.status(url, signal)) !== undefined,
       diedUnderLoad: () => this.#errors.diedUnderLoad(url, experience),
       children: plan.detached ? undefined : async (signal) => this.#owned.count(signal),
       vanished: () => this.#errors.vanished(started, experience),
@@ -283,7 +279,7 @@ export class ServiceGroup implements AsyncDisposable {
       await this.#owned.end(grace, started);
       await settleAll([
         this.#owned.runAll(plan.restore ?? [], limit.signal),
-        untilFree(placeOf(plan), this.#deps, limit.signal),
+        untilFree(placeOf(plan), { ...this.#deps, http: this.reach }, limit.signal),
         this.#memory.returned(this.#nodes, limit.signal),
       ]);
     } finally {

@@ -9,6 +9,7 @@ import type {
   Command,
   CommandResult,
   Executor,
+  Forwarding,
   RemoteProcess,
   RunOptions,
   SpawnOptions,
@@ -45,6 +46,10 @@ export class ShellExecutor implements Executor {
 
   get lost(): AbortSignal {
     return this.#transport.lost;
+  }
+
+  get forwarding(): Forwarding | undefined {
+    return this.#transport.forwarding;
   }
 
   async run(command: Command, options: RunOptions): Promise<CommandResult> {

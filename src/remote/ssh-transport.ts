@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream';
 import pLimit from 'p-limit';
 import type { Client, ClientChannel, SFTPWrapper } from 'ssh2';
 import { abortable, childController } from '../base/cancellation.ts';
@@ -8,6 +9,7 @@ import { ms } from '../base/units.ts';
 import { quote } from './quote.ts';
 import { connectClient, type SshOptions } from './ssh-connect.ts';
 import type { SshSettings } from './ssh-settings.ts';
+import { PortForwarding } from './forwarding.ts';
 import { sftpFiles } from './sftp-files.ts';
 import type { Channel, ChannelEnd, Files, Transport } from './transport.ts';
 
@@ -20,6 +22,7 @@ class ChannelRefused extends CommunicationError {}
 export class SshTransport implements Transport {
   readonly host: string;
   readonly address: string;
+  readonly forwarding: PortForwarding;
   readonly #client: Client;
   readonly #lost = childController();
   readonly #limit = pLimit(maxChannels);
@@ -29,6 +32,10 @@ export class SshTransport implements Transport {
     this.host = settings.host;
     this.address = settings.address;
     this.#client = client;
+    const isHidden = settings.via !== undefined || settings.proxyCommand !== undefined;
+    const dial = async (host: string, port: number, signal: AbortSignal): Promise<Duplex> =>
+      this.#dial(host, port, signal);
+    this.forwarding = new PortForwarding(dial, this.#lost.signal, isHidden);
     let last: Error | undefined;
     client.on('error', (error: Error) => (last = error));
     client.on('close', () => {
@@ -108,6 +115,7 @@ export class SshTransport implements Transport {
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#lost.signal.aborted) return;
+    this.forwarding.close();
     const closed = new Promise<void>((resolve) =>
       this.#lost.signal.addEventListener('abort', () => resolve(), { once: true }),
     );
@@ -143,6 +151,18 @@ export class SshTransport implements Transport {
         stream.close();
       },
     };
+  }
+
+  async #dial(host: string, port: number, signal: AbortSignal): Promise<Duplex> {
+    this.#lost.signal.throwIfAborted();
+    using either = childController(signal, this.#lost.signal);
+    const opened = deferred<Duplex>();
+    this.#client.forwardOut('127.0.0.1', 0, host, port, (error, stream) => {
+      if (error !== undefined) opened.reject(error);
+      else if (either.signal.aborted) stream.destroy();
+      else opened.resolve(stream);
+    });
+    return await abortable(opened.promise, either.signal);
   }
 
   async #openSftp(): Promise<SFTPWrapper> {

@@ -1,3 +1,4 @@
+import type { Forwarding } from '../parallel/ports.ts';
 import type { Readable, Writable } from 'node:stream';
 
 export type ChannelEnd =
@@ -30,6 +31,7 @@ export interface Transport extends AsyncDisposable {
   readonly address: string;
   /** Aborts when the machine is lost. */
   readonly lost: AbortSignal;
+  readonly forwarding?: Forwarding | undefined;
   open(script: string, signal: AbortSignal): Promise<Channel>;
   readonly files: Files;
 }

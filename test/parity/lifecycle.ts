@@ -7,6 +7,7 @@ import { resolveSettings } from '../../src/config/settings.ts';
 import { scriptEngine } from '../../src/engines/script/script.ts';
 import type { Benchmark, Executor, ProcessExit } from '../../src/parallel/ports.ts';
 import type { TrialRecord } from '../../src/parallel/records.ts';
+import { LoadHosts } from '../../src/load-hosts.ts';
 import { wireDispatcher, wireGroups } from '../../src/wiring.ts';
 import type { World } from '../../src/world.ts';
 import type { Case } from './compare.ts';
@@ -161,7 +162,8 @@ export async function play(input: Case): Promise<Played> {
   };
   const wiring = { settings, events: { emit: () => undefined }, world, store };
   const { pool } = wireGroups(wiring);
-  const dispatcher = wireDispatcher({ ...wiring, pool, benchmark });
+  const loadHosts = new LoadHosts(world, settings.parallel.service_groups[0]!.nodes[0]!);
+  const dispatcher = wireDispatcher({ ...wiring, pool, benchmark, loadHosts });
   using stop = childController();
   return await world.run(
     (async (): Promise<Played> => {

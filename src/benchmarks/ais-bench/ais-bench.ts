@@ -1,8 +1,8 @@
 import type { z } from 'zod';
 import { fieldsSchema } from '../../config/schema-tables.ts';
-import { ignoredText, integer, list, oneOf, table, text, withoutEffect } from '../../config/schema-types.ts';
+import { ignoredText, integer, list, table, text, withoutEffect } from '../../config/schema-types.ts';
 import type { Benchmark, BenchmarkTarget } from '../../parallel/ports.ts';
-import { appliedLoad, noRaw, runTool, sampled, type AppliedLoad } from '../tool.ts';
+import { appliedLoad, noRaw, runOn, runOnSays, runTool, sampled, type AppliedLoad } from '../tool.ts';
 import { isResult, parseAisBench } from './parse.ts';
 
 const choice = (metric: string) =>
@@ -17,7 +17,7 @@ export const aisBenchConfig = table({
   output_path: ignoredText(),
   work_path: ignoredText(),
   executable: list(text(), 'the words of a command').default(['ais_bench']).describe('words of the command'),
-  run_on: oneOf('master', 'controller').default('master').describe('where it runs'),
+  run_on: runOn().default('master').describe(runOnSays),
   model_config: text()
     .default('')
     .describe('the Python file of the configuration of its model; found by its name where it is not given'),

@@ -5,7 +5,7 @@ import { fieldsSchema } from '../../config/schema-tables.ts';
 import { environment, integer, list, oneOf, table, text } from '../../config/schema-types.ts';
 import { parseExpression } from '../../core/space/expression.ts';
 import type { Benchmark, BenchmarkTarget } from '../../parallel/ports.ts';
-import { appliedLoad, noRaw, runTool, sampled, type AppliedLoad } from '../tool.ts';
+import { appliedLoad, noRaw, runOn, runOnSays, runTool, sampled, type AppliedLoad } from '../tool.ts';
 import { factors, parseCommand, percentileName, type Unit } from './parse.ts';
 
 const unitNames = Object.keys(factors) as [Unit, ...Unit[]];
@@ -19,7 +19,7 @@ const metric = table({
 /** The `[command]` table: any command that prints or writes JSON, and where its numbers are. */
 export const commandConfig = table({
   command: text().default('').describe('the command line, with placeholders'),
-  run_on: oneOf('master', 'controller').default('controller').describe('where it runs'),
+  run_on: runOn().default('controller').describe(runOnSays),
   num_prompts: integer({ above: 0 }).default(200).describe('requests of a measurement'),
   result: text().default('').describe('file of its directory with the document; without one, what it prints'),
   env: environment().default({}).describe('environment variables of the command'),

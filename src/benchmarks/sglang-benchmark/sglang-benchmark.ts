@@ -1,17 +1,17 @@
 import { words } from '../../base/words.ts';
 import type { z } from 'zod';
 import { fieldsSchema } from '../../config/schema-tables.ts';
-import { integer, list, oneOf, table, text } from '../../config/schema-types.ts';
+import { integer, list, table, text } from '../../config/schema-types.ts';
 import type { Benchmark, BenchmarkTarget } from '../../parallel/ports.ts';
 import { scoredKeys } from '../statistics.ts';
-import { appliedLoad, noRaw, runTool, sampled, type AppliedLoad } from '../tool.ts';
+import { appliedLoad, noRaw, runOn, runOnSays, runTool, sampled, type AppliedLoad } from '../tool.ts';
 import { parseSglangBench } from './parse.ts';
 
 export const sglangBenchmarkConfig = table({
   executable: list(text(), 'the words of a command')
     .default(['python3', '-m', 'sglang.bench_serving'])
     .describe('words of the command'),
-  run_on: oneOf('master', 'controller').default('master').describe('where it runs'),
+  run_on: runOn().default('master').describe(runOnSays),
   ...scoredKeys,
   command: table({
     backend: text().default('sglang-oai').describe('interface that is spoken to the service'),

@@ -1,10 +1,10 @@
 import { words } from '../../base/words.ts';
 import { z } from 'zod';
 import { fieldsSchema } from '../../config/schema-tables.ts';
-import { ignoredText, integer, list, oneOf, table, text, withoutEffect } from '../../config/schema-types.ts';
+import { ignoredText, integer, list, table, text, withoutEffect } from '../../config/schema-types.ts';
 import type { Benchmark, BenchmarkTarget } from '../../parallel/ports.ts';
 import { scoredKeys } from '../statistics.ts';
-import { appliedLoad, noRaw, runTool, sampled, type AppliedLoad } from '../tool.ts';
+import { appliedLoad, noRaw, runOn, runOnSays, runTool, sampled, type AppliedLoad } from '../tool.ts';
 import { isResult, parseVllmBench } from './parse.ts';
 
 /** The `[vllm_benchmark]` table: the original's keys, where it runs, and which statistics are scored. */
@@ -14,7 +14,7 @@ export const vllmBenchmarkConfig = table({
   work_path: ignoredText(),
   performance_config: z.unknown().optional().describe(withoutEffect),
   executable: list(text(), 'the words of a command').default(['vllm']).describe('words of the command'),
-  run_on: oneOf('master', 'controller').default('master').describe('where it runs'),
+  run_on: runOn().default('master').describe(runOnSays),
   ...scoredKeys,
   command: table({
     serving: text().default('').describe('a Python script in place of `vllm bench serve`'),

@@ -1,0 +1,110 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { namespacesAreAvailable, startNamespaces, type Namespaces } from '../support/netns.ts';
+import { Project } from '../support/project.ts';
+import { realSshd, type SshdCluster } from '../support/sshd.ts';
+import { expectAllTold, expectNothingLeft, toldIn } from '../chaos/promises.ts';
+
+/** Where the benchmark runs, and how it gets to the service. */
+
+const throughSsh = 'the load went through SSH, which is in the latencies';
+const short = { particles: 2, iters: 1 } as const;
+
+function flagsOf(project: Project): string[] {
+  return toldIn(project.journal()).flatMap(({ verdict }) => (verdict.kind === 'scored' ? verdict.flags : []));
+}
+
+describe.skipIf(!realSshd.available)('on loopback', () => {
+  let cluster: SshdCluster;
+  beforeAll(async () => {
+    cluster = await realSshd.start(3);
+  });
+  afterAll(async () => cluster[Symbol.asyncDispose]());
+
+  test('behind a jump host everything goes through it, and the report says so', async () => {
+    await using project = new Project(cluster, short);
+    const [gate, ...inside] = cluster.hosts.map(({ address }) => address);
+    writeFileSync(join(project.directory, 'hosts.txt'), inside.join('\n'));
+    const ssh_config = join(project.directory, 'ssh_config');
+    writeFileSync(ssh_config, `Host ${inside.join(' ')}\n  ProxyJump ${gate}:${cluster.port}\n`);
+    const { code, stderr, stdout } = await project.run([
+      ...[...project.args, '-F', ssh_config, '--nodes-per-group', '1'],
+    ]);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toMatch(/group 0: .* is out of reach from here; its port is forwarded over SSH/);
+    expectAllTold(project, 2);
+    expect(flagsOf(project)).toEqual([throughSsh, throughSsh]);
+    expect(readFileSync(join(project.runDirectory, 'report.html'), 'utf8')).toContain(throughSsh);
+    await expectNothingLeft(project);
+  });
+
+  test('a host for load alone: it runs there, and one that is not there is named', async () => {
+    await using project = new Project(cluster, short);
+    const load = cluster.hosts[2]!.address;
+    writeFileSync(join(project.directory, 'hosts.txt'), cluster.hosts[0]!.address);
+    const where = join(project.directory, 'where.txt');
+    const tool = project.script(
+      'load.sh',
+      `echo "$SSH_CONNECTION" >>${where}; echo '{"speed": 100, "ok": 1, "ttft": 0.01}'`,
+    );
+    const configure = (host: string): void =>
+      project.configure({
+        ...short,
+        top: 'benchmark = "command"',
+        builtin: `[command]
+command = "${tool} {base_url}"
+run_on = "${host}"
+[command.metrics]
+generate_speed = { value = "speed", unit = "tok/s" }
+success_rate = { value = "ok", unit = "share" }
+time_to_first_token = { value = "ttft", unit = "s" }`,
+      });
+    configure(`host:${load}`);
+    const args = [...project.args, '--nodes-per-group', '1'];
+    const { code, stderr } = await project.run(args);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    const seen = readFileSync(where, 'utf8').trim().split('\n');
+    expect(seen.map((line) => line.split(' ')[2])).toEqual([load, load]);
+    await expectNothingLeft(project);
+    configure('host:a,b');
+    const refused = await project.run(args);
+    expect(refused.code).toBe(2);
+    expect(refused.stderr).toMatch(/command\.run_on: "host:a,b" → "controller", "master" or "host:NAME"/);
+  });
+});
+
+describe.skipIf(!realSshd.available || !namespacesAreAvailable())('in networks of their own', () => {
+  let network: Namespaces;
+  let cluster: SshdCluster;
+  beforeAll(async () => {
+    network = startNamespaces(1);
+    cluster = await realSshd.start(1, undefined, { network });
+  });
+  afterAll(async () => {
+    await cluster[Symbol.asyncDispose]();
+    network[Symbol.dispose]();
+  });
+
+  test.each(['auto', 'never'])(
+    'a port that is closed to the controller, forward_ports = %s',
+    async (policy) => {
+      await using project = new Project(cluster, {
+        ...short,
+        parallel: `retry_count = 0\nforward_ports = "${policy}"`,
+        defaults: 'health_check_timeout = 3',
+      });
+      const script = readFileSync(join(project.directory, 'start.sh'), 'utf8');
+      project.script('start.sh', script.replace('$MASTER_ADDR', '127.0.0.1').replace('#!/bin/sh\n', ''));
+      const { code, stdout } = await project.run([...project.args, '--nodes-per-group', '1']);
+      await expectNothingLeft(project);
+      if (policy === 'never') {
+        expect(code).not.toBe(0);
+        return;
+      }
+      expect(code).toBe(0);
+      expect(stdout).toMatch(/is out of reach from here; its port is forwarded over SSH/);
+      expect(flagsOf(project)).toEqual([throughSsh, throughSsh]);
+    },
+  );
+});
