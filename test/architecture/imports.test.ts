@@ -33,7 +33,10 @@ interface Import {
   readonly typeOnly: boolean;
 }
 
-const files = readdirSync(root, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'));
+// lint.test.ts plants its own for a moment.
+const files = readdirSync(root, { recursive: true, encoding: 'utf8' }).filter(
+  (file) => file.endsWith('.ts') && !file.includes('/planted-'),
+);
 const text = (file: string): string => readFileSync(join(root, file), 'utf8');
 const folder = (file: string): string => (file.includes('/') ? (file.split('/')[0] ?? '') : '');
 
