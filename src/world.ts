@@ -18,7 +18,7 @@ import { runtimeOf } from './remote/container-runtime.ts';
 import { httpProbe } from './remote/http-probe.ts';
 import { nodeLock } from './remote/node-lock.ts';
 import { nodeProbe } from './remote/node-inspection.ts';
-import { localConnector, sshConnector, thisMachine } from './remote/remote-executor.ts';
+import { localConnector, slurmConnector, sshConnector, thisMachine } from './remote/remote-executor.ts';
 import { createSimulation } from './simulation/index.ts';
 
 /** All that a study meets outside of itself. */
@@ -39,7 +39,8 @@ export interface World {
 }
 
 /** How nodes are reached. */
-export function connectorOf({ local, acceptNewHostKeys }: Settings): Connector {
+export function connectorOf({ local, acceptNewHostKeys, slurmJob }: Settings): Connector {
+  if (slurmJob !== undefined) return slurmConnector(slurmJob);
   return local ? localConnector : sshConnector({ acceptNewHostKeys });
 }
 

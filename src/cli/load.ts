@@ -10,17 +10,23 @@ import { absolutePath, knowOwn } from '../own.ts';
 import { simulatedStudy } from './demo-study.ts';
 import type { CliOptions } from './options.ts';
 
+type HostFlags = Pick<
+  CliOptions,
+  'hostfile' | 'nodeString' | 'nodesPerGroup' | 'include' | 'exclude' | 'parallel' | 'launcher' | 'slurm'
+>;
+
 /** The hosts of flags; with --parallel and none of them, and none in the configuration, those of Slurm's allocation. */
 export function hostsOf(
-  options: Pick<CliOptions, 'hostfile' | 'nodeString' | 'nodesPerGroup' | 'include' | 'exclude' | 'parallel'>,
+  options: HostFlags,
   hasGroups: boolean,
+  slurm: Readonly<Record<string, string | undefined>>,
 ): HostGroups | undefined {
-  const { hostfile, nodeString, nodesPerGroup, include, exclude, parallel } = options;
+  const { hostfile, nodeString, nodesPerGroup, include, exclude } = options;
   const selection = { include, exclude };
   if (hostfile !== undefined) return readHostfile(hostfile, nodesPerGroup, selection);
   if (nodeString !== undefined) return parseNodeString(nodeString, selection);
-  const allocated =
-    parallel === true && !hasGroups ? hostsOfAllocation(process.env, nodesPerGroup, selection) : undefined;
+  const isAsked = options.parallel === true || options.launcher === 'slurm' || options.slurm !== undefined;
+  const allocated = isAsked && !hasGroups ? hostsOfAllocation(slurm, nodesPerGroup, selection) : undefined;
   if (allocated === undefined && (include ?? exclude) !== undefined) {
     throw new ConfigurationError(
       '--include and --exclude choose from the hosts of --hostfile or --node-string',
@@ -69,8 +75,11 @@ function withPaths(document: ConfigDocument): ConfigDocument {
   return { ...document, values: { ...values, ...Object.fromEntries(paths) } };
 }
 
-/** Settings from files, environment and flags. @throws ConfigurationError */
-export async function loadSettings(options: CliOptions): Promise<Loaded> {
+/** Settings from files, environment and flags; `slurm`: what Slurm tells of an allocation. @throws ConfigurationError */
+export async function loadSettings(
+  options: CliOptions,
+  slurm: Readonly<Record<string, string | undefined>> = process.env,
+): Promise<Loaded> {
   const surroundings = { cwd: process.cwd(), home: homedir(), env: process.env };
   const document = withPaths(studied(readConfig(options.config, knownKeys(registry), surroundings), options));
   const engine = absolutePath(options.engine);
@@ -78,12 +87,16 @@ export async function loadSettings(options: CliOptions): Promise<Loaded> {
   await loadOwn(document, { engine, benchmarkPolicy });
   const { parallel, npusPerNode, seed, output } = options;
   const { identity, user, sshPort, sshConfig, acceptNewHostKeys, backup, pd, simulate } = options;
+  const { launcher, slurm: slurmOptions } = options;
   const { slo, objective, maxEvaluations, budget } = options;
   const flags = {
     ...{ engine, benchmarkPolicy, parallel, npusPerNode, seed, output },
     ...{ identity, user, sshPort, sshConfig, acceptNewHostKeys, backup, pd, simulate, slo, objective },
-    ...{ maxEvaluations, budget },
+    ...{ maxEvaluations, budget, launcher, slurm: slurmOptions },
   };
-  const input: SettingsInput = { document, flags, hosts: hostsOf(options, hasGroups(document)) };
+  const input: SettingsInput = {
+    ...{ document, flags, slurmJob: slurm['SLURM_JOB_ID'] },
+    hosts: hostsOf(options, hasGroups(document), slurm),
+  };
   return { input, settings: resolveSettings(input, registry) };
 }

@@ -65,6 +65,12 @@ export function hostOptions(command: Command): Command {
   return command
     .option('-c, --config <file>', 'configuration file; without it the usual places are read')
     .option('--parallel', 'evaluate on service groups reached by SSH')
+    .addOption(
+      new Option('--launcher <kind>', 'how commands get to nodes: over SSH, or as job steps').choices([
+        'ssh',
+        'slurm',
+      ]),
+    )
     .option('--hostfile <file>', 'hosts of the groups; - reads standard input')
     .option('--nodes-per-group <n>', 'hosts a group, with --hostfile', wholeNumber(1), 2)
     .option(
@@ -130,6 +136,7 @@ export function tuneOptions(command: Command): Command {
       wholeNumber(1),
     )
     .option('--backup', 'keep a copy of the files of every trial in <output>/bak, up to 1 GiB')
+    .option('--slurm <options>', 'make an allocation of Slurm for the run, with these options of sbatch')
     .option('--simulate', 'a model in place of machines, on a virtual clock: no hosts, no sockets')
     .option('--dry-run', 'show what would be done, and do nothing')
     .addOption(

@@ -38,8 +38,8 @@ function reveal(saved: unknown, present: unknown, path: string): unknown {
   );
 }
 
-/** The settings of an earlier run, as they were. */
-export async function loadSavedSettings(output: string, runId: string): Promise<Loaded> {
+/** What the settings of an earlier run are made of. */
+export async function loadSavedInput(output: string, runId: string): Promise<SettingsInput> {
   const { input: kept } = readSavedRun(output, runId);
   const [file] = kept.document.files.slice(-1);
   let values: unknown = kept.document.values;
@@ -53,5 +53,11 @@ export async function loadSavedSettings(output: string, runId: string): Promise<
   const { engine, benchmark } = document.values as { engine?: string; benchmark?: string };
   const { flags } = kept;
   await knowOwn({ engine: flags.engine ?? engine, benchmark: flags.benchmarkPolicy ?? benchmark });
+  return input;
+}
+
+/** The settings of an earlier run, as they were. */
+export async function loadSavedSettings(output: string, runId: string): Promise<Loaded> {
+  const input = await loadSavedInput(output, runId);
   return { input, settings: resolveSettings(input, registry) };
 }

@@ -1,6 +1,9 @@
 import { childController } from '../base/cancellation.ts';
 import { exitCodes } from './outcome.ts';
 
+/** Why what was under way has ended: the user said so. */
+export class Interrupted extends Error {}
+
 /**
  * SIGINT, SIGTERM and SIGHUP stop everything and save; a second one ends this process at once.
  * Dispose to let go of the signals.
@@ -16,7 +19,7 @@ export function stopOnSignals(
       process.exit(exitCodes.interrupted);
     }
     onFirst(name);
-    controller.abort(new Error(`interrupted by ${name}`));
+    controller.abort(new Interrupted(`interrupted by ${name}`));
   };
   for (const name of names) process.on(name, listener);
   return {

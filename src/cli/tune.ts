@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Logger } from 'pino';
 import { registry, runStudy } from '../compose.ts';
-import { resolveSettings } from '../config/settings.ts';
+import { resolveSettings, type SettingsInput } from '../config/settings.ts';
 import { ConfigurationError } from '../base/errors.ts';
 import { EventBus } from '../base/events.ts';
 import type { Summary } from '../report/summary.ts';
@@ -25,8 +25,16 @@ import { onFinish } from './on-finish.ts';
 import type { CliOptions } from './options.ts';
 import { errorText, exitCodes, failureDocument, printFailure } from './outcome.ts';
 import { askForPassphrases } from './passphrases.ts';
-import { loadSavedSettings } from './saved.ts';
-import { stopOnSignals } from './signals.ts';
+import {
+  allocationsOf,
+  allocationsOfSaved,
+  firstAllocation,
+  inTurn,
+  resumedInSlurm,
+  type Allocations,
+} from './allocations.ts';
+import { loadSavedInput, loadSavedSettings } from './saved.ts';
+import { Interrupted, stopOnSignals } from './signals.ts';
 
 /** Progress goes to stderr when stdout is for a program. */
 function progressStream(options: CliOptions): NodeJS.WriteStream {
@@ -59,6 +67,7 @@ interface Company {
   readonly accompany?: (events: EventBus) => void;
   /** Its machines are still there when it has ended. */
   readonly resumable?: boolean;
+  readonly allocations?: Allocations | undefined;
 }
 
 /** Runs a study, tells of it as the options say, and prints the answer. @returns the exit code */
@@ -66,7 +75,7 @@ export async function runAndTell(
   { settings, input }: Loaded,
   resume: string | undefined,
   options: CliOptions,
-  { accompany, resumable = true }: Company = {},
+  { accompany, resumable = true, allocations }: Company = {},
 ): Promise<number> {
   await askForPassphrases(settings);
   const events = new EventBus();
@@ -87,9 +96,12 @@ export async function runAndTell(
   const onDirectory = ({ log: file }: { log: string }): void => {
     log = openLog(file, options.logLevel);
   };
-  const { summary, paths, error } = await runStudy(
-    { settings, input, events, resume, onDirectory, pause },
-    stop.signal,
+  const note = (text: string): void => events.emit({ type: 'note', text });
+  const { summary, paths, error } = await inTurn(
+    { settings, input },
+    { allocations, signal: stop.signal, note },
+    async (now, run, signal) => runStudy({ ...now, events, resume: run, onDirectory, pause }, signal),
+    resume,
   ).finally(() => view[Symbol.dispose]());
   if (error !== undefined) log?.error({ err: error }, 'the run was stopped');
   if (options.export === 'vllm-sweep' && summary.run_id !== '') await exportSweep(paths);
@@ -130,6 +142,7 @@ function printOutcome(summary: Summary, error: unknown, options: CliOptions, ans
 /** Tunes, or shows what tuning would do. @returns the exit code */
 export async function tune(options: CliOptions): Promise<number> {
   let loaded: Loaded;
+  await using allocations = allocationsOf(options);
   try {
     if (options.loadBreakpoint === true && (await unfinishedRun(options)) !== undefined) {
       if (options.dryRun !== true) return await resumeRun(undefined, options);
@@ -139,14 +152,14 @@ export async function tune(options: CliOptions): Promise<number> {
         options.json === true,
       );
     }
-    loaded = await loadSettings(options);
+    loaded = await loadSettings(options, await firstAllocation(allocations));
     if (options.loadBreakpoint === true) loaded = await withHistory(loaded, options);
     if (options.from !== undefined) loaded = await withStart(loaded, options.from);
     if (options.dryRun === true) return await printDryRun(loaded, options.json === true);
   } catch (error) {
-    return printFailure(error, exitCodes.usage, options.json === true);
+    return printFailure(error, beforeItBegan(error), options.json === true);
   }
-  return guarded(async () => runAndTell(loaded, undefined, options), options);
+  return await guarded(async () => runAndTell(loaded, undefined, options, { allocations }), options);
 }
 
 async function unfinishedRun(options: CliOptions): Promise<string | undefined> {
@@ -185,17 +198,29 @@ async function withStart({ settings, input }: Loaded, from: string): Promise<Loa
 
 /** Goes on with a run from its journal, with the settings that it was started with. */
 export async function resumeRun(named: string | undefined, options: CliOptions): Promise<number> {
-  let loaded: Loaded;
+  let input: SettingsInput;
   let runId: string;
   try {
     const output = options.output ?? (await outputOf(options));
     runId = await runToResume(output, named);
-    loaded = await loadSavedSettings(output, runId);
+    input = await loadSavedInput(output, runId);
   } catch (error) {
     return printFailure(error, exitCodes.usage, options.json === true);
   }
-  return guarded(async () => runAndTell(loaded, runId, options), options);
+  await using allocations = allocationsOfSaved(input);
+  let loaded: Loaded;
+  try {
+    const now = await resumedInSlurm(input, allocations);
+    loaded = { input: now, settings: resolveSettings(now, registry) };
+  } catch (error) {
+    return printFailure(error, beforeItBegan(error), options.json === true);
+  }
+  return await guarded(async () => runAndTell(loaded, runId, options, { allocations }), options);
 }
+
+/** The exit code of what went wrong before there was a run. */
+const beforeItBegan = (error: unknown): number =>
+  error instanceof Interrupted ? exitCodes.interrupted : exitCodes.usage;
 
 async function outputOf(options: CliOptions): Promise<string> {
   try {

@@ -132,7 +132,8 @@ export function hostsOfAllocation(
   const list = env['SLURM_JOB_NODELIST'] ?? env['SLURM_NODELIST'];
   if (list === undefined || list === '') return undefined;
   const { groups, warnings } = parseHostfile(list, nodesPerGroup, 'SLURM_JOB_NODELIST', selection);
-  const devices = Number(env['SLURM_GPUS_ON_NODE']);
+  // `--gpus-per-node=a100:4` has a kind in it.
+  const devices = Number(env['SLURM_GPUS_ON_NODE'] ?? env['SLURM_GPUS_PER_NODE']?.replace(/^.*:/, ''));
   const counted = (entry: HostEntry): HostEntry =>
     devices > 0 && Number.isInteger(devices) ? { slots: devices, ...entry } : entry;
   return {

@@ -25,6 +25,15 @@ function benchmarkLimit(top: TopLevel, { values }: SettingsInput['document']): n
   return isOld ? top.particles_time_out : top.parallel.evaluation_timeout;
 }
 
+/** An allocation that is made is for steps in it. */
+export const usesSlurm = (
+  { launcher, slurm }: Partial<TopLevel['parallel']>,
+  flags: SettingsInput['flags'],
+): boolean =>
+  flags.launcher === undefined
+    ? launcher === 'slurm' || (flags.slurm ?? slurm) !== undefined
+    : flags.launcher === 'slurm';
+
 function sshFlags({ identity, user, sshPort, sshConfig }: SettingsInput['flags']): Partial<NodeOptions> {
   return {
     ...(identity === undefined ? {} : { identity_file: identity }),
@@ -61,7 +70,7 @@ export function parallelOf(
       local: false,
     };
   }
-  if (flags.parallel === true || top.parallel.enabled) {
+  if (flags.parallel === true || top.parallel.enabled || usesSlurm(top.parallel, flags)) {
     if (groups.length === 0) {
       throw new ConfigurationError(
         'service_groups cannot be empty when parallel is enabled',

@@ -124,6 +124,10 @@ export const parallelSchema = table({
     .describe(
       'seconds without a word of the optimizer, by the clock of the node, after which a node ends our service itself',
     ),
+  launcher: oneOf('ssh', 'slurm')
+    .default('ssh')
+    .describe('how commands get to nodes: over SSH, or as steps of a job of Slurm'),
+  slurm: text().optional().describe('options of sbatch: an allocation is made for the run'),
   forward_ports: oneOf('auto', 'always', 'never')
     .default('auto')
     .describe('forward the port of a service over SSH: where this machine does not reach it, or always'),

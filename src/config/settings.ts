@@ -7,7 +7,7 @@ import type { ServingParams } from '../core/space/field.ts';
 import type { SearchSpace, SpaceRules } from '../core/space/space.ts';
 import { type HostGroups } from './host-lists.ts';
 import type { ParallelConfig } from './parallel-config.ts';
-import { parallelOf } from './parallel-settings.ts';
+import { parallelOf, usesSlurm } from './parallel-settings.ts';
 import {
   loadOf,
   loadRuleOf,
@@ -38,6 +38,9 @@ export interface Flags {
   readonly sshPort?: number | undefined;
   readonly sshConfig?: string | undefined;
   readonly acceptNewHostKeys?: boolean | undefined;
+  readonly launcher?: 'ssh' | 'slurm' | undefined;
+  /** Options of sbatch for the allocation that a run makes. */
+  readonly slurm?: string | undefined;
   readonly backup?: boolean | undefined;
   readonly pd?: string | undefined;
   readonly simulate?: boolean | undefined;
@@ -119,6 +122,8 @@ export interface Settings {
   /** A model in place of machines, on a virtual clock. */
   readonly simulation: Simulated | undefined;
   readonly acceptNewHostKeys: boolean;
+  /** The job of Slurm whose steps our commands are; undefined: nodes are reached by SSH. */
+  readonly slurmJob: string | undefined;
   readonly notes: readonly string[];
 }
 
@@ -128,6 +133,8 @@ export interface SettingsInput {
   readonly flags: Flags;
   /** From --hostfile or --node-string. */
   readonly hosts?: HostGroups | undefined;
+  /** The allocation of Slurm that is used. */
+  readonly slurmJob?: string | undefined;
   /** What tables of the original say that was measured before. */
   readonly history?: readonly Measured[] | undefined;
   /** Configurations to try first, after the present one. */
@@ -218,6 +225,20 @@ function benchmarkOf(top: TopLevel, { benchmarkPolicy }: Flags, { benchmarks }: 
   return pick('benchmark', benchmarkPolicy ?? top.benchmark ?? 'builtin', benchmarks);
 }
 
+/** @throws ConfigurationError where steps have no job to be in */
+function slurmJobOf({ parallel }: TopLevel, { flags, slurmJob }: SettingsInput): string | undefined {
+  if (!usesSlurm(parallel, flags) || flags.simulate === true) return undefined;
+  if (slurmJob !== undefined) return slurmJob;
+  throw new ConfigurationError(
+    'The launcher slurm runs job steps, and there is no job',
+    {},
+    {
+      remedy:
+        'Run inside an allocation (salloc, sbatch), or let one be made with --slurm "OPTIONS OF SBATCH".',
+    },
+  );
+}
+
 /**
  * Flags over environment over files over defaults.
  * @throws InvalidConfiguration with every problem found, or ConfigurationError
@@ -274,6 +295,7 @@ export function resolveSettings(input: SettingsInput, registry: Registry): Setti
     forwardPorts: top.parallel.forward_ports,
     simulation: flags.simulate === true ? simulatedOf(top, engineConfig, parallel) : undefined,
     acceptNewHostKeys: flags.acceptNewHostKeys ?? false,
+    slurmJob: slurmJobOf(top, input),
     notes,
   });
 }

@@ -135,10 +135,11 @@ tail -n +1 -f ${log} 2>/dev/null 3<&- </dev/null &
 tail=$!
 while IFS= read -r word <&3; do
   case $word in
-    done) kill -s KILL -- -$guardian; rm -f -- ${file}; [ -s ${words} ] || rm -f -- ${words}; break;;
+    done) kill -s KILL -- -$guardian; wait $guardian; rm -f -- ${file}; [ -s ${words} ] || rm -f -- ${words}; break;;
     *) kill -s URG $guardian;;
   esac
 done 2>/dev/null
 kill $tail
+wait $tail 2>/dev/null
 `;
 }

@@ -9,6 +9,7 @@ import { LocalTransport } from './local-transport.ts';
 import { ShellExecutor } from './shell-executor.ts';
 import { sshSettings } from './ssh-settings.ts';
 import { jumpHosts, type SshOptions } from './ssh-connect.ts';
+import { SlurmTransport } from './slurm-transport.ts';
 import { SshTransport } from './ssh-transport.ts';
 
 /** A full sshd (MaxStartups) refuses some of many connects at once: they get in a little later. */
@@ -67,6 +68,18 @@ export function sshConnector(options: { readonly acceptNewHostKeys: boolean }): 
     connect: async (node, signal, { retry }) => RemoteExecutor.connect(node, signal, { ...ssh, retry }),
   };
 }
+
+/** Runs commands on a node of an allocation of Slurm, each as a job step. */
+export class SlurmExecutor extends ShellExecutor {
+  /** @throws CommunicationError */
+  static async connect(job: string, { host }: NodeConfig, signal: AbortSignal): Promise<SlurmExecutor> {
+    return new SlurmExecutor(await SlurmTransport.connect(job, host, signal));
+  }
+}
+
+export const slurmConnector = (job: string): Connector => ({
+  connect: async (node, signal) => SlurmExecutor.connect(job, node, signal),
+});
 
 /** The controller, for what runs beside the studies. */
 export const thisMachine = (): Executor => new LocalExecutor();

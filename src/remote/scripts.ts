@@ -26,6 +26,7 @@ ${input === '' ? '' : `printf %s ${quote(input)} | `}(
 ${text}) 3<&-
 code=$?
 kill -s KILL $! 2>/dev/null
+wait $! 2>/dev/null # what is a zombie in a job step of Slurm is waited for
 exit $code
 `;
 }

@@ -8,8 +8,10 @@ import { IPCCommandError, IPCTimeoutError } from '../../src/base/errors.ts';
 import { groupId, ms } from '../../src/base/units.ts';
 import type { Executor, Guard, Owner } from '../../src/parallel/ports.ts';
 import { hostRuntime } from '../../src/remote/host-runtime.ts';
-import { LocalExecutor, RemoteExecutor } from '../../src/remote/remote-executor.ts';
+import { LocalExecutor, RemoteExecutor, SlurmExecutor } from '../../src/remote/remote-executor.ts';
 import { startSshServer } from '../support/ssh-server.ts';
+import { NodeConfig } from '../../src/config/parallel-config.ts';
+import { realSlurm } from '../support/slurm.ts';
 import { realSshd } from '../support/sshd.ts';
 
 /** Every way of reaching a machine keeps the same promises. */
@@ -60,6 +62,23 @@ const subjects: Record<string, (() => Promise<Subject>) | undefined> = {
           async [Symbol.asyncDispose]() {
             await executor[Symbol.asyncDispose]();
             await cluster[Symbol.asyncDispose]();
+          },
+        };
+      }
+    : undefined,
+  'SlurmExecutor on a real Slurm': realSlurm.available
+    ? async () => {
+        const cluster = realSlurm.start(2);
+        Object.assign(process.env, cluster.env);
+        const job = cluster.allocate(2);
+        const executor = await SlurmExecutor.connect(job, new NodeConfig({ host: 'sn2' }), never);
+        return {
+          executor,
+          async [Symbol.asyncDispose]() {
+            await executor[Symbol.asyncDispose]();
+            cluster.cancel(job);
+            cluster[Symbol.dispose]();
+            delete process.env['SLURM_CONF'];
           },
         };
       }
