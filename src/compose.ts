@@ -1,9 +1,6 @@
 import { need } from './base/assert.ts';
-import { settleAll } from './base/cancellation.ts';
 import type { Clock } from './base/clock.ts';
-import { ConfigurationError } from './base/errors.ts';
 import type { EventSink } from './base/events.ts';
-import { trialId } from './base/units.ts';
 import { benchmarks } from './benchmarks/index.ts';
 import type { Settings, SettingsInput } from './config/settings.ts';
 import { setupOf } from './config/setup.ts';
@@ -17,8 +14,7 @@ import { engineNamed, engines } from './engines/index.ts';
 import { finish } from './finish.ts';
 import { otherTables } from './engines/other-tables.ts';
 import { circuitsOf } from './parallel/circuit-history.ts';
-import type { Engine, LaunchPlan } from './parallel/ports.ts';
-import type { GroupRecord, JournalEntry, TrialRecord } from './parallel/records.ts';
+import type { JournalEntry, TrialRecord } from './parallel/records.ts';
 import type { ServiceGroup } from './parallel/service-group.ts';
 import { SpeedTarget } from './parallel/speed-target.ts';
 import type { Summary } from './report/summary.ts';
@@ -27,7 +23,10 @@ import type { FileRunStore, RunPaths } from './runs/run-store.ts';
 import { ownFields, refined } from './refine.ts';
 import { Incumbent } from './parallel/incumbent.ts';
 import type { Pause } from './study/pause.ts';
+import { scalingOf, withFleet } from './fleet.ts';
+import { recordOf } from './scaling.ts';
 import { LoadHosts } from './load-hosts.ts';
+import { checkPlans, refuseForeignServices } from './plans.ts';
 import { LiveReport } from './run-report.ts';
 import { replay } from './study/replay.ts';
 import { budgetOptions, leftSeconds, plannedEvaluations } from './plan-budget.ts';
@@ -35,7 +34,7 @@ import type { Ending } from './study/agenda.ts';
 import { Budget } from './study/budget.ts';
 import { tune as tuneStudy } from './study/tune.ts';
 import { version } from './base/version.ts';
-import { wireDispatcher, wireGroups, wireMonitor, type Wired } from './wiring.ts';
+import { speedsOf, wireDispatcher, wireGroups, wireMonitor, type Wired } from './wiring.ts';
 import { worldOf, type World } from './world.ts';
 
 /** Every part, by name. */
@@ -79,7 +78,8 @@ export async function runStudy(options: StudyOptions, signal: AbortSignal): Prom
   return world.run(conduct(options, world, signal));
 }
 
-async function conduct(options: StudyOptions, world: World, signal: AbortSignal): Promise<StudyOutcome> {
+async function conduct(given: StudyOptions, world: World, signal: AbortSignal): Promise<StudyOutcome> {
+  let options = given;
   const { clock } = world;
   const store = await openRun(options, options.resume, clock.wallTime(), {
     signal,
@@ -91,6 +91,7 @@ async function conduct(options: StudyOptions, world: World, signal: AbortSignal)
   let ending: Ending | undefined;
   try {
     await using closing = store;
+    options = { ...given, settings: withFleet(given, store.entries, registry) };
     wired = wireGroups({ ...options, world, store: closing });
     try {
       ending = await search(options, closing, wired, world, signal);
@@ -110,11 +111,12 @@ async function conduct(options: StudyOptions, world: World, signal: AbortSignal)
 async function search(
   options: StudyOptions,
   store: FileRunStore,
-  { pool, groups }: Wired,
+  wired: Wired,
   world: World,
   signal: AbortSignal,
 ): Promise<Ending> {
   const { settings: given, events } = options;
+  const { pool, groups } = wired;
   const { clock, engine } = world;
   // What can be found wrong without a machine is found before one is touched.
   checkPlans(given, engine, groups);
@@ -126,11 +128,14 @@ async function search(
   await using loadHosts = new LoadHosts(world, like);
   await using monitor = wireMonitor(given, events, world, pool);
   monitor.start();
+  const check = (all: readonly ServiceGroup[]): void => checkPlans(given, engine, all);
+  await using scaling = scalingOf(options, wired, store, { registry, check });
   await refuseForeignServices(given, engine, groups, signal);
   const settings = refined(given, engine, groups, store.entries, events);
   const optimizer = optimizerOf(settings);
   const progress = replay(store.entries, optimizer);
   await announce(options, settings, store, groups, clock);
+  scaling?.start();
   // A simulation is over before anybody could look.
   await using live = settings.simulation === undefined ? liveReport(store, events) : undefined;
   live?.touch();
@@ -139,8 +144,9 @@ async function search(
       ? new SpeedTarget(settings.fitness, progress.told, hasFailed(store.entries))
       : undefined;
   const incumbent = new Incumbent(progress.told);
+  const speeds = speedsOf(settings, store.entries);
   const dispatcher = wireDispatcher({
-    ...{ settings, events, world, pool, store, benchmark, loadHosts, speedTarget, incumbent },
+    ...{ settings, events, world, pool, store, benchmark, loadHosts, speedTarget, incumbent, speeds },
   });
   for (const record of [...progress.told, ...progress.recovered]) dispatcher.remember(record);
   const evaluations = plannedEvaluations(settings);
@@ -195,38 +201,6 @@ const liveReport = ({ paths, entries }: FileRunStore, events: EventSink): LiveRe
 const hasFailed = (entries: readonly JournalEntry[]): boolean =>
   entries.some((entry) => entry.type === 'attempt-failed' && entry.trial_id === 0);
 
-/** @throws ConfigurationError where a group cannot be planned, or two would answer at the same place */
-function checkPlans(settings: Settings, engine: Engine, groups: readonly ServiceGroup[]): void {
-  const owners = new Map<string, number>();
-  for (const group of groups) {
-    const { probe } = engine.plan(settings.engineConfig, settings.space.current, group.topology(trialId(0)));
-    const other = owners.get(probe.url);
-    if (other !== undefined) {
-      throw new ConfigurationError(
-        `Groups ${other} and ${group.id} would both answer at ${probe.url}`,
-        {},
-        { remedy: 'Give each group on a host a port of its own in its health_check_url.' },
-      );
-    }
-    owners.set(probe.url, group.id);
-  }
-}
-
-/** Before anything is asked: a port that is taken now is for the user to free, not for a retry. */
-async function refuseForeignServices(
-  settings: Settings,
-  engine: Engine,
-  groups: readonly ServiceGroup[],
-  signal: AbortSignal,
-): Promise<void> {
-  const plan = (group: ServiceGroup): LaunchPlan =>
-    engine.plan(settings.engineConfig, settings.space.current, group.topology(trialId(0)));
-  const connected = groups.filter((group) => group.connected);
-  await settleAll(
-    connected.map(async (group) => group.refuseForeignService(plan(group), 'operator', signal)),
-  );
-}
-
 async function announce(
   options: StudyOptions,
   settings: Settings,
@@ -235,10 +209,7 @@ async function announce(
   clock: Clock,
 ): Promise<void> {
   const { events, resume } = options;
-  const members: GroupRecord[] = groups.map(({ id, hosts, devices, hardware }) => ({
-    ...{ group_id: id, hosts, devices },
-    ...(hardware === undefined ? {} : { hardware }),
-  }));
+  const members = groups.map(recordOf);
   const at = clock.wallTime().toISOString();
   const resumed = store.entries.some((entry) => entry.type === 'run-started');
   if (resumed) await store.append({ type: 'resumed', at, groups: members });

@@ -1,3 +1,4 @@
+import { groupsIn } from './report/group-summary.ts';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import writeFileAtomic from 'write-file-atomic';
@@ -160,7 +161,9 @@ function settingOf(
           ],
         ];
   });
-  const hosts = run.groups.map(({ group_id, hosts: members }) => `group ${group_id}: ${members.join(', ')}`);
+  const hosts = groupsIn(entries).map(
+    ({ group_id, hosts: members }) => `group ${group_id}: ${members.join(', ')}`,
+  );
   const groups = entries.flatMap((entry) => ('groups' in entry ? entry.groups : []));
   const hardware = new Set(groups.flatMap((group) => group.hardware ?? []));
   const versions = new Set(

@@ -3,6 +3,7 @@ import type { EventSink } from './base/events.ts';
 import { createRng } from './base/rng.ts';
 import { fromSeconds, ms } from './base/units.ts';
 import { judgedStatistics } from './config/judging.ts';
+import type { ServiceGroupConfig } from './config/parallel-config.ts';
 import type { Settings } from './config/settings.ts';
 import { createSearchSpace, paramsKey } from './core/space/space.ts';
 import { ownFields } from './refine.ts';
@@ -15,6 +16,9 @@ import { hostRuntime } from './remote/host-runtime.ts';
 import { Evaluation } from './parallel/evaluation.ts';
 import type { EvaluationDependencies } from './parallel/measuring.ts';
 import type { GroupDependencies } from './parallel/group-dependencies.ts';
+import { GroupComparison } from './parallel/group-comparison.ts';
+import type { JournalEntry } from './parallel/records.ts';
+import { GroupSpeeds } from './parallel/group-speeds.ts';
 import { HealthMonitor } from './parallel/health-monitor.ts';
 import { ParticleDispatcher, type DispatcherOptions } from './parallel/particle-dispatcher.ts';
 import type { Benchmark, Command, RunStore } from './parallel/ports.ts';
@@ -39,7 +43,10 @@ export function sharesPaths(settings: Settings): boolean {
 
 export interface Wired {
   readonly pool: ServiceGroupPool;
-  readonly groups: readonly ServiceGroup[];
+  /** All that there were, also those that have left. */
+  readonly groups: ServiceGroup[];
+  /** A group that is none of the pool's yet. */
+  readonly create: (config: ServiceGroupConfig) => ServiceGroup;
 }
 
 /** The groups of the settings and the pool that hands them out. */
@@ -71,7 +78,10 @@ export function wireGroups({ settings, events, world, store }: Wiring): Wired {
       store.append({ ...entry, cause: cause?.message ?? null }).catch(() => undefined);
     },
   });
-  return { pool, groups };
+  // Whoever joins has others beside it.
+  const create = (config: ServiceGroupConfig): ServiceGroup =>
+    new ServiceGroup(config, { ...dependencies, sharesPaths: true });
+  return { pool, groups, create };
 }
 
 /** Looks after the groups that nobody uses. */
@@ -117,6 +127,13 @@ function foundLoads(
   return rate && { names: [rate.name], ofPresent: false };
 }
 
+/** How groups differ, where there is more than one. */
+export const speedsOf = (
+  { parallel, unequal }: Settings,
+  entries: readonly JournalEntry[],
+): GroupSpeeds | undefined =>
+  parallel.service_groups.length > 1 ? new GroupSpeeds(unequal, entries) : undefined;
+
 /** Brings particles to the groups of a pool. */
 export function wireDispatcher(
   wiring: Wiring & {
@@ -124,12 +141,14 @@ export function wireDispatcher(
     readonly benchmark: Benchmark;
     readonly loadHosts: LoadHosts;
     readonly speedTarget?: SpeedTarget | undefined;
+    /** How groups differ; undefined: they are taken as they are. */
+    readonly speeds?: GroupSpeeds | undefined;
     readonly incumbent?: Incumbent;
     readonly resultCallback?: DispatcherOptions['resultCallback'];
   },
 ): ParticleDispatcher {
   const { settings, events, world, store, pool, benchmark, speedTarget, resultCallback } = wiring;
-  const { incumbent = new Incumbent([]) } = wiring;
+  const { incumbent = new Incumbent([]), speeds } = wiring;
   const { clock, engine } = world;
   const { twoStage, nestedLoad } = settings;
   const loads = ownFields(settings).filter(isTunableLoad);
@@ -145,6 +164,7 @@ export function wireDispatcher(
     benchmarkRetries: 1,
     speedTarget,
     sampleSize: settings.sampleSize,
+    speeds,
     benchmarkPatterns: settings.patterns.benchmark,
     judgedBy: judgedStatistics(fitness, benchmarkConfig),
     reuseService: settings.reuseService,
@@ -162,6 +182,17 @@ export function wireDispatcher(
   });
   return new ParticleDispatcher({
     ...{ pool, evaluation, clock, events, store, resultCallback },
+    comparison:
+      speeds &&
+      new GroupComparison({
+        speeds,
+        pool,
+        evaluation,
+        store,
+        events,
+        clock,
+        present: settings.space.current,
+      }),
     retry: {
       maxRetries: parallel.retry_count,
       initialDelay: fromSeconds(parallel.retry_delay),

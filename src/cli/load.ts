@@ -1,8 +1,14 @@
 import { homedir } from 'node:os';
+import { resolve } from 'node:path';
 import { registry } from '../compose.ts';
 import { ConfigurationError } from '../base/errors.ts';
 import { hostsOfAllocation, parseNodeString, readHostfile, type HostGroups } from '../config/host-lists.ts';
-import { resolveSettings, type Settings, type SettingsInput } from '../config/settings.ts';
+import {
+  resolveSettings,
+  type HostfilePlace,
+  type Settings,
+  type SettingsInput,
+} from '../config/settings.ts';
 import { knownKeys } from '../config/validate.ts';
 import { readConfig, type ConfigDocument } from '../config/sources.ts';
 import { isTable } from '../config/toml.ts';
@@ -14,6 +20,12 @@ type HostFlags = Pick<
   CliOptions,
   'hostfile' | 'nodeString' | 'nodesPerGroup' | 'include' | 'exclude' | 'parallel' | 'launcher' | 'slurm'
 >;
+
+/** Standard input is read once. */
+const hostfileOf = ({ hostfile, nodesPerGroup, include, exclude }: HostFlags): HostfilePlace | undefined =>
+  hostfile === undefined || hostfile === '-'
+    ? undefined
+    : { path: resolve(hostfile), nodesPerGroup, include, exclude };
 
 /** The hosts of flags; with --parallel and none of them, and none in the configuration, those of Slurm's allocation. */
 export function hostsOf(
@@ -95,7 +107,7 @@ export async function loadSettings(
     ...{ maxEvaluations, budget, launcher, slurm: slurmOptions },
   };
   const input: SettingsInput = {
-    ...{ document, flags, slurmJob: slurm['SLURM_JOB_ID'] },
+    ...{ document, flags, slurmJob: slurm['SLURM_JOB_ID'], hostfile: hostfileOf(options) },
     hosts: hostsOf(options, hasGroups(document), slurm),
   };
   return { input, settings: resolveSettings(input, registry) };

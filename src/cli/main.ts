@@ -4,6 +4,7 @@ import { ConfigurationError } from '../base/errors.ts';
 import { version } from '../base/version.ts';
 import { normalizeArgv } from './argv.ts';
 import type { CleanOptions } from './clean.ts';
+import type { ScaleOptions } from './scale.ts';
 import type { InitOptions } from './init.ts';
 import { addRunCommands, isCommand, refuseUnknown } from './run-commands.ts';
 import {
@@ -29,6 +30,7 @@ Examples:
   optimizer demo                           the whole tool in a minute, without a cluster
   optimizer runs list                      what has been run, and what came of it
   optimizer clean --hostfile hosts.txt     end what a dead run left behind
+  optimizer scale --add "n8,n9"            take another group into a run that is under way
 
 Exit codes: 0 a configuration within the SLOs, 1 none, 2 usage or configuration,
             3 infrastructure, 130 interrupted.`;
@@ -64,6 +66,18 @@ function program(finish: (code: number) => void): Command {
       finish(await (await import('./demo.ts')).demo(optionsOf(command) as CliOptions));
     });
   addRunCommands(root, finish);
+  root
+    .command('scale')
+    .description('take groups into a running study, or out of it after the trial that they have')
+    .argument('[run]', 'run id; without it the newest run')
+    .option('--add <hosts>', 'groups that join: "n8,n9:n10,n11"')
+    .option('--remove <hosts>', 'groups with one of these hosts leave')
+    .option('--drain <ids>', 'these groups leave: "2,3"')
+    .option('--output <dir>', 'result directory (default: ./result)')
+    .option('--json', 'print exactly one JSON document on stdout')
+    .action(async (run: string | undefined, _options: ScaleOptions, command: Command) => {
+      finish(await (await import('./scale.ts')).scale(run, optionsOf(command)));
+    });
   hostOptions(root.command('init'))
     .description('write a commented config.toml and a hostfile to begin with')
     .addOption(

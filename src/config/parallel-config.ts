@@ -211,6 +211,10 @@ export class ParallelConfig {
     this.retry_delay = options.retry_delay ?? 10;
   }
 
+  withGroups(groups: readonly ServiceGroupConfig[]): ParallelConfig {
+    return new ParallelConfig(Object.assign({}, this, { service_groups: groups }));
+  }
+
   /** What fits on every group: of the smallest. */
   get shape(): GroupShape {
     const nodes = this.service_groups.flatMap((group) => group.nodes);

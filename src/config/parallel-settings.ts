@@ -43,6 +43,22 @@ function sshFlags({ identity, user, sshPort, sshConfig }: SettingsInput['flags']
   };
 }
 
+/** As many as there may be. @throws ConfigurationError where there are too few */
+export function limited(
+  parallel: ParallelConfig,
+  { max_groups: max, min_groups: min }: TopLevel['parallel'],
+): ParallelConfig {
+  const { service_groups: groups } = parallel;
+  if (groups.length < min) {
+    throw new ConfigurationError(
+      `There are ${groups.length} groups, fewer than min_groups = ${min}`,
+      {},
+      { remedy: 'Give more hosts, or lower min_groups or --nodes-per-group.' },
+    );
+  }
+  return groups.length <= max ? parallel : parallel.withGroups(groups.slice(0, max));
+}
+
 /** The groups: of the hosts given, of `[parallel]`, or this machine alone. */
 export function parallelOf(
   top: TopLevel,

@@ -124,6 +124,18 @@ export const parallelSchema = table({
     .describe(
       'seconds without a word of the optimizer, by the clock of the node, after which a node ends our service itself',
     ),
+  groups: oneOf('normalize', 'strict', 'exclude', 'trust')
+    .default('normalize')
+    .describe(
+      'what becomes of groups that serve the present configuration at another speed: their numbers are scaled, they are used where no other one can be, or not at all; `trust`: it is not measured',
+    ),
+  max_groups: integer({ atLeast: 1 })
+    .default(10_000)
+    .meta({ description: 'so many groups at most, also when hosts are added', usual: 'all' }),
+  min_groups: integer({ atLeast: 0 }).default(0).describe('groups that must stay when hosts are taken out'),
+  group_tolerance: number({ above: 0 })
+    .default(0.1)
+    .describe('share by which speeds of equal groups may differ'),
   launcher: oneOf('ssh', 'slurm')
     .default('ssh')
     .describe('how commands get to nodes: over SSH, or as steps of a job of Slurm'),

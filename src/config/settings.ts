@@ -1,13 +1,12 @@
 import { ConfigurationError } from '../base/errors.ts';
 import type { FitnessSettings, Objective } from '../core/fitness/fitness.ts';
 import { tooFew } from '../core/fitness/enough.ts';
-import { presetNames, type PresetName } from '../core/serving/presets.ts';
 import type { Measured } from '../core/pso/optimizer.ts';
 import type { ServingParams } from '../core/space/field.ts';
 import type { SearchSpace, SpaceRules } from '../core/space/space.ts';
 import { type HostGroups } from './host-lists.ts';
 import type { ParallelConfig } from './parallel-config.ts';
-import { parallelOf, usesSlurm } from './parallel-settings.ts';
+import { limited, parallelOf, usesSlurm } from './parallel-settings.ts';
 import {
   loadOf,
   loadRuleOf,
@@ -22,6 +21,7 @@ import type { RuntimeTable } from './schema-tables.ts';
 import type { ConfigDocument } from './sources.ts';
 import { isTable, type Table } from './toml.ts';
 import { fitnessOf, judgedStatistics, plannedRequests, refuseGoodputOfNothing } from './judging.ts';
+import { simulatedOf, type Simulated } from './simulated.ts';
 import { userPatterns, type UserPatterns } from './user-patterns.ts';
 import { pick, validate, type Registry, type Tool, type Workload } from './validate.ts';
 
@@ -50,17 +50,6 @@ export interface Flags {
   readonly maxEvaluations?: number | undefined;
   /** Seconds. */
   readonly budget?: number | undefined;
-}
-
-export interface Simulated {
-  readonly preset: PresetName;
-  /** Sigma of log-normal factors on starts and on what is measured. */
-  readonly noise: number;
-  /** Probability that a start ends with its machine going down, and how long that lasts. */
-  readonly nodeFailures: number;
-  readonly outageSeconds: number;
-  /** Speeds of the groups in turn. */
-  readonly groupSpeeds: readonly number[];
 }
 
 /** Everything resolved; nothing below the command line reads configuration again. Durations are seconds. */
@@ -117,6 +106,9 @@ export interface Settings {
   readonly healthInterval: number;
   /** Seconds. */
   readonly leaseTimeout: number;
+  /** What becomes of groups whose speed is another one by more than `tolerance`, a share. */
+  readonly unequal: { readonly policy: TopLevel['parallel']['groups']; readonly tolerance: number };
+  readonly groupLimits: { readonly max: number; readonly min: number };
   /** Whether ports of services are forwarded over SSH. */
   readonly forwardPorts: 'auto' | 'always' | 'never';
   /** A model in place of machines, on a virtual clock. */
@@ -127,12 +119,22 @@ export interface Settings {
   readonly notes: readonly string[];
 }
 
+/** A hostfile, and how its hosts become groups. */
+export interface HostfilePlace {
+  readonly path: string;
+  readonly nodesPerGroup: number;
+  readonly include?: string | undefined;
+  readonly exclude?: string | undefined;
+}
+
 /** What settings are made of; kept with a run, so that resuming resolves the very same. */
 export interface SettingsInput {
   readonly document: ConfigDocument;
   readonly flags: Flags;
   /** From --hostfile or --node-string. */
   readonly hosts?: HostGroups | undefined;
+  /** Where the hosts are from, which is looked at again while the run goes on. */
+  readonly hostfile?: HostfilePlace | undefined;
   /** The allocation of Slurm that is used. */
   readonly slurmJob?: string | undefined;
   /** What tables of the original say that was measured before. */
@@ -176,24 +178,6 @@ function notesOf(
       ? ['pso_strategy "random": there is no such schedule; that coefficient stays constant']
       : []),
   ];
-}
-
-/** The model that stands for the engine: the one asked for, the emulator's own, or one that fits the groups. */
-function simulatedOf(
-  top: TopLevel,
-  engineConfig: unknown,
-  { service_groups: groups }: ParallelConfig,
-): Simulated {
-  const { preset, noise, node_failures, outage, group_speeds } = top.simulate;
-  const own = presetNames.find((name) => name === (engineConfig as { preset?: unknown }).preset);
-  const fitting = (groups[0]?.nodes.length ?? 1) > 1 ? 'large-16' : 'small-8';
-  return {
-    preset: preset ?? own ?? fitting,
-    noise,
-    nodeFailures: node_failures,
-    outageSeconds: outage,
-    groupSpeeds: group_speeds,
-  };
 }
 
 function budgetOf(
@@ -250,7 +234,8 @@ export function resolveSettings(input: SettingsInput, registry: Registry): Setti
   const engine = pick('engine', engineName(top, flags, registry, notes), registry.engines);
   const benchmark = benchmarkOf(top, flags, registry);
   const engineConfig = top[engine.name] ?? engine.config.parse({});
-  const { parallel, local } = parallelOf(top, input);
+  const { parallel: all, local } = parallelOf(top, input);
+  const parallel = limited(all, top.parallel);
   const benchmarkConfig = top[benchmark.name] ?? benchmark.config.parse({});
   const tools = [
     { tool: engine, config: engineConfig },
@@ -293,9 +278,13 @@ export function resolveSettings(input: SettingsInput, registry: Registry): Setti
     healthInterval: top.parallel.health_interval,
     leaseTimeout: top.parallel.lease_timeout,
     forwardPorts: top.parallel.forward_ports,
+    groupLimits: { max: top.parallel.max_groups, min: top.parallel.min_groups },
+    unequal: { policy: top.parallel.groups, tolerance: top.parallel.group_tolerance },
     simulation: flags.simulate === true ? simulatedOf(top, engineConfig, parallel) : undefined,
     acceptNewHostKeys: flags.acceptNewHostKeys ?? false,
     slurmJob: slurmJobOf(top, input),
     notes,
   });
 }
+
+export type { Simulated } from './simulated.ts';

@@ -30,6 +30,8 @@ interface Job {
   readonly suggestion: Suggestion;
   readonly attempt: number;
   readonly signal: AbortSignal;
+  /** It tells of the group, not of the configuration. */
+  readonly isOfGroup?: boolean | undefined;
 }
 
 /** What has become of an attempt so far. */
@@ -64,13 +66,16 @@ export class Evaluation {
     suggestion: Suggestion,
     attempt: number,
     signal: AbortSignal,
+    isOfGroup?: boolean,
   ): Promise<Attempt> {
     const { clock, reuseService } = this.#deps;
     const began = clock.now();
     const progress: Progress = { starting: 0, starts: 0, kept: undefined, isBroken: false };
     let outcome: Attempt['outcome'];
     try {
-      outcome = { measured: await this.#measure({ group, suggestion, attempt, signal }, progress) };
+      outcome = {
+        measured: await this.#measure({ group, suggestion, attempt, signal, isOfGroup }, progress),
+      };
     } catch (error) {
       // Whoever waits for the present configuration would hold the group that its retry needs.
       if (suggestion.origin === 'current') this.#deps.speedTarget?.giveUp();

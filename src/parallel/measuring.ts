@@ -3,9 +3,9 @@ import type { Clock } from '../base/clock.ts';
 import { FitnessCalculationError, IPCTimeoutError, ModelEvalStateError } from '../base/errors.ts';
 import type { EventSink } from '../base/events.ts';
 import { ms, toSeconds, type GroupId, type Ms, type TrialId } from '../base/units.ts';
-import { cost, fitness, type FitnessSettings, type Judged } from '../core/fitness/fitness.ts';
-import { tooFew } from '../core/fitness/enough.ts';
-import { activeSlos, violations } from '../core/fitness/slo.ts';
+import type { FitnessSettings } from '../core/fitness/fitness.ts';
+import type { tooFew } from '../core/fitness/enough.ts';
+import { activeSlos } from '../core/fitness/slo.ts';
 import { isSearch, type Suggestion } from '../core/pso/optimizer.ts';
 import type { Field, ServingParams } from '../core/space/field.ts';
 import { secondStageRate } from '../core/tuning/load-fields.ts';
@@ -24,8 +24,10 @@ import type {
 import { better, isHopeless, type Incumbent, type Limit } from './incumbent.ts';
 import { isOfLoad, LoadTrial, type LoadSearchSettings } from './load-trial.ts';
 import type { LoadPoint, ScoredRecord, Verdict } from './records.ts';
+import { score, scoreCensored } from './scoring.ts';
 import type { SpeedTarget } from './speed-target.ts';
 import type { RunningService } from './running-service.ts';
+import type { GroupSpeeds } from './group-speeds.ts';
 import type { ServiceGroup } from './service-group.ts';
 
 export interface EvaluationDependencies {
@@ -64,6 +66,8 @@ export interface EvaluationDependencies {
   readonly serverKey: (params: ServingParams) => string;
   /** What the user knows of the words of the load tool. */
   readonly benchmarkPatterns: readonly LogPattern[];
+  /** How groups differ; undefined: they are taken as they are. */
+  readonly speeds: GroupSpeeds | undefined;
   /** How often the benchmark is repeated on the same service when the load tool itself fails. */
   readonly benchmarkRetries: number;
 }
@@ -97,6 +101,8 @@ interface Job {
   readonly loads?: LoadTrial | undefined;
   /** Its numbers are not what is judged. */
   readonly isProbe?: boolean;
+  /** It tells of the group, not of the configuration. */
+  readonly isOfGroup?: boolean | undefined;
 }
 
 /** Loads a running service and scores what comes of it. */
@@ -236,59 +242,18 @@ export class Measuring {
     }
     for (const output of result.raw) await context.keep(output);
     return result.censored !== undefined && limit !== undefined
-      ? this.#scoreCensored(result, result.censored.running, limit)
-      : await this.#score(result, job);
+      ? scoreCensored(result, result.censored.running, limit, this.#deps.fitness)
+      : await score(result, job, this.#deps);
   }
 
   /** What a measurement of the search must be able to reach; undefined: it runs to its end. */
-  #limitOf({ suggestion, loads, isProbe = false }: Job): Limit | undefined {
-    const { incumbent, speedTarget } = this.#deps;
+  #limitOf({ suggestion, loads, group, isProbe = false }: Job): Limit | undefined {
+    const { incumbent, speedTarget, speeds } = this.#deps;
+    // What is scaled at its end cannot be compared before.
+    if (speeds?.isScaled(group.id) === true) return undefined;
     // With a target that is still to come costs cannot be compared.
     if (incumbent === undefined || speedTarget !== undefined || isProbe) return undefined;
     const isJudged = isSearch(suggestion) || loads?.asIs !== undefined;
     return isJudged ? better(incumbent.limit, loads?.limit) : undefined;
-  }
-
-  /** Never better than what it was given up for. */
-  #scoreCensored(result: BenchmarkResult, running: Judged, limit: Limit): Measurement {
-    const { fitness: settings } = this.#deps;
-    const { performance, percentiles, flags, numPrompts } = result;
-    const judged: Judged = { ...performance, percentiles };
-    const { sum, terms } = cost(judged, settings);
-    const costs = [sum, cost(running, settings).sum, 1.05 * limit.fitness].filter(Number.isFinite);
-    return {
-      numPrompts,
-      verdict: {
-        ...{ kind: 'scored', censored: true, fitness: Math.max(...costs), terms, performance },
-        ...{ percentiles, violations: violations(judged, settings), flags },
-      },
-    };
-  }
-
-  async #score(result: BenchmarkResult, { suggestion, loads, signal }: Job): Promise<Measurement> {
-    const { speedTarget } = this.#deps;
-    const { origin } = suggestion;
-    const present = loads?.asIs?.verdict.performance ?? result.performance;
-    const own =
-      origin === 'current' ? speedTarget?.of(present.generate_speed) : speedTarget?.settings(signal);
-    const settings = (await own) ?? this.#deps.fitness;
-    const { performance, percentiles, goodput, flags, numPrompts, traits, canary } = result;
-    const judged: Judged = { ...performance, percentiles, goodput };
-    const { fitness: cost, terms } = fitness(judged, settings);
-    return {
-      numPrompts,
-      verdict: {
-        kind: 'scored',
-        fitness: cost,
-        terms,
-        performance,
-        percentiles,
-        ...(goodput === null ? {} : { goodput }),
-        violations: violations(judged, this.#deps.fitness),
-        flags: [...flags, ...tooFew(this.#deps.judgedBy, numPrompts)],
-        ...(traits === undefined ? {} : { traits }),
-        ...(canary === undefined ? {} : { canary }),
-      },
-    };
   }
 }

@@ -6,7 +6,7 @@ import type { EventSink } from '../base/events.ts';
 import type { Rng } from '../base/rng.ts';
 import { ms, toSeconds, trialId, type GroupId, type Ms } from '../base/units.ts';
 import type { Suggestion } from '../core/pso/optimizer.ts';
-import { isConvicted, type NodeFailure } from '../core/resilience/conviction.ts';
+import { isConvicted } from '../core/resilience/conviction.ts';
 import { retryDelay, shouldRetry, type RetryPolicy } from '../core/resilience/retry-policy.ts';
 import type { ServingParams } from '../core/space/field.ts';
 import { errorRecord } from './error-record.ts';
@@ -14,9 +14,12 @@ import type { Attempt, Evaluation } from './evaluation.ts';
 import { KnownMeasurements } from './known-measurements.ts';
 import type { FoundLoads } from './measurement-key.ts';
 import type { RunStore } from './ports.ts';
-import type { FailedAttempt, TrialRecord, Verdict } from './records.ts';
-import { measuredOf, notMeasured, originOf, refused, reused, type Settled } from './settled.ts';
+import type { TrialRecord, Verdict } from './records.ts';
+import { measuredOf, notMeasured, refused, reused, type Settled } from './settled.ts';
+import { newTrial, recordOf, type Trial } from './trial.ts';
 import { Tally, type DispatcherSummary } from './tally.ts';
+import type { GroupComparison } from './group-comparison.ts';
+import type { ServiceGroup } from './service-group.ts';
 import type { ServiceGroupPool } from './service-group-pool.ts';
 
 export interface DispatcherOptions {
@@ -33,17 +36,10 @@ export interface DispatcherOptions {
   readonly serverKey: (params: ServingParams) => string;
   /** Why a configuration needs no start: the rule that it breaks, or the memory that it would take. */
   readonly broken: (suggestion: Suggestion) => string | undefined;
+  /** What is done before the first trial of a group; undefined: nothing. */
+  readonly comparison?: GroupComparison | undefined;
   /** Hears of every record of `evaluateParticles`. */
   readonly resultCallback?: ((record: TrialRecord) => void | Promise<void>) | undefined;
-}
-
-interface Trial {
-  readonly suggestion: Suggestion;
-  readonly startedAt: string;
-  readonly began: Ms;
-  readonly failed: FailedAttempt[];
-  readonly nodeFailures: NodeFailure[];
-  readonly avoid: Set<GroupId>;
 }
 
 /**
@@ -65,6 +61,8 @@ export class ParticleDispatcher {
 
   /** Whether a group is waiting for work. Trials that wait for their retry do not count. */
   get hasRoom(): boolean {
+    // Groups come and go.
+    this.#limit.concurrency = Math.max(1, this.#options.pool.size);
     return this.#limit.activeCount + this.#limit.pendingCount < this.#options.pool.usable;
   }
 
@@ -119,15 +117,7 @@ export class ParticleDispatcher {
     signal: AbortSignal,
   ): Promise<TrialRecord> {
     const { clock } = this.#options;
-    const trial: Trial = {
-      suggestion,
-      startedAt: clock.wallTime().toISOString(),
-      began: clock.now(),
-      failed: [],
-      nodeFailures: [],
-      // Measured again, then elsewhere: what only one group can do does not hold.
-      avoid: new Set(suggestion.confirms === undefined ? [] : this.#known.groupsOf(suggestion.params)),
-    };
+    const trial = newTrial(suggestion, clock, this.#known.groupsOf(suggestion.params));
     if (suggestion.confirms !== undefined) return this.#untilVerdict(trial, told, signal);
     const key = this.#known.key({ ...suggestion, trial_id: suggestion.trialId });
     // Without an await where there is nothing to wait for: the place must be taken before anybody asks again.
@@ -184,12 +174,46 @@ export class ParticleDispatcher {
 
   /** undefined: try again. */
   async #attempt(trial: Trial, number: number, signal: AbortSignal): Promise<Settled | undefined> {
+    const { pool, serverKey } = this.#options;
+    for (;;) {
+      using lease = await pool.lease(trial.avoid, serverKey(trial.suggestion.params), signal);
+      const settled = await this.#attemptOn(lease.group, trial, number, signal);
+      if (settled !== 'elsewhere') return settled;
+    }
+  }
+
+  async #machinesFailed(
+    trial: Trial,
+    number: number,
+    group: GroupId,
+    error: ModelEvalStateError,
+  ): Promise<Settled | undefined> {
+    this.#options.pool.report(group, error);
+    await this.#noteFailure(trial, group, error, ms(0));
+    return this.#giveUp(trial, number, error, group);
+  }
+
+  async #attemptOn(
+    group: ServiceGroup,
+    trial: Trial,
+    number: number,
+    signal: AbortSignal,
+  ): Promise<Settled | 'elsewhere' | undefined> {
     const { pool, evaluation, store, events, clock } = this.#options;
     const { suggestion } = trial;
     const { trialId, params } = suggestion;
-    using lease = await pool.lease(trial.avoid, this.#options.serverKey(params), signal);
-    const { group } = lease;
     events.emit({ type: 'trial.started', trialId, groupId: group.id, params });
+    const compared = await this.#options.comparison
+      ?.before(group, suggestion, signal)
+      .catch((error: unknown) => {
+        pool.report(group.id, 'neutral');
+        throw error;
+      });
+    if (compared === 'elsewhere') {
+      pool.report(group.id, 'neutral');
+      return 'elsewhere';
+    }
+    if (compared instanceof Error) return this.#machinesFailed(trial, number, group.id, compared);
     const started = store.append({
       type: 'started',
       at: clock.wallTime().toISOString(),
@@ -261,17 +285,7 @@ export class ParticleDispatcher {
   }
 
   #record(trial: Trial, settled: Settled): TrialRecord {
-    const { clock } = this.#options;
-    const record: TrialRecord = {
-      trial_id: trial.suggestion.trialId,
-      params: trial.suggestion.params,
-      ...originOf(trial.suggestion),
-      ...settled,
-      failed_attempts: trial.failed,
-      started_at: trial.startedAt,
-      finished_at: clock.wallTime().toISOString(),
-      duration_s: toSeconds(ms(clock.now() - trial.began)),
-    };
+    const record = recordOf(trial, settled, this.#options.clock);
     this.#tally.told(record);
     return record;
   }

@@ -1,3 +1,4 @@
+import type { HostEntry } from '../config/host-syntax.ts';
 import type { Blame } from '../base/errors.ts';
 import type { GroupId, TrialId } from '../base/units.ts';
 import type {
@@ -52,6 +53,8 @@ export type Verdict =
       readonly censored?: true;
       /** What the service did with each parameter; absent where its engine does not tell. */
       readonly effects?: Effects;
+      /** As it was measured, where the group is another one than the others and its numbers are scaled. */
+      readonly raw_performance?: PerformanceIndex;
       /** As the service says; absent where it does not. */
       readonly engine_version?: string;
     }
@@ -160,6 +163,28 @@ export type JournalEntry =
     }
   /** Told behind damage that was repaired: measured, but the search does not know of it yet. */
   | { readonly type: 'recovered'; readonly at: string; readonly record: TrialRecord }
+  /** The present configuration on a group, so that groups can be compared; null: it could not be measured there. */
+  | {
+      readonly type: 'group-measured';
+      readonly at: string;
+      readonly group_id: GroupId;
+      readonly hosts: readonly string[];
+      readonly performance: PerformanceIndex | null;
+      /** Services that were started for it, and the seconds that it took. */
+      readonly starts: number;
+      readonly busy_s: number;
+    }
+  /** Groups joined or left while it ran. */
+  | {
+      readonly type: 'scaled';
+      readonly at: string;
+      readonly added: readonly { readonly group_id: GroupId; readonly hosts: readonly HostEntry[] }[];
+      readonly left: readonly GroupId[];
+      /** All that there were in this session. */
+      readonly groups: readonly GroupRecord[];
+    }
+  /** The group that the others are compared with from now on. */
+  | { readonly type: 'groups-compared'; readonly at: string; readonly reference: GroupId }
   | {
       readonly type: 'circuit';
       readonly at: string;

@@ -6,6 +6,7 @@ import { CommunicationError, asOptimizerError, type ModelEvalStateError } from '
 import type { EventSink } from '../base/events.ts';
 import { ms, toSeconds, type GroupId, type Ms } from '../base/units.ts';
 import { CircuitBreaker, circuitPolicy, type Circuit } from '../core/resilience/circuit-breaker.ts';
+import { allDown, inUse, newMember, repairPause, waitingText, type Member } from './pool-member.ts';
 import type { ServiceGroup } from './service-group.ts';
 
 export interface PoolOptions {
@@ -27,22 +28,9 @@ export interface GroupLease extends Disposable {
   readonly group: ServiceGroup;
 }
 
-interface Member {
-  readonly group: ServiceGroup;
-  breaker: CircuitBreaker;
-  busy: boolean;
-  /** Quarantined: being repaired, with the reason. */
-  down: ModelEvalStateError | undefined;
-  shown: Circuit['state'];
-  freeSince: number;
-}
-
-const firstRepairPause = 50;
-const longestRepairPause = 30_000;
-
 /** Hands free, healthy groups to trials, and takes broken ones out until they are repaired. */
 export class ServiceGroupPool implements AsyncDisposable {
-  readonly #members: readonly Member[];
+  #members: readonly Member[];
   readonly #options: PoolOptions;
   readonly #changed = new Condition();
   readonly #stop = childController();
@@ -52,14 +40,7 @@ export class ServiceGroupPool implements AsyncDisposable {
 
   constructor(groups: readonly ServiceGroup[], options: PoolOptions) {
     this.#options = options;
-    this.#members = groups.map((group) => ({
-      group,
-      breaker: new CircuitBreaker(() => options.clock.now(), circuitPolicy),
-      busy: false,
-      down: undefined,
-      shown: 'closed' as const,
-      freeSince: 0,
-    }));
+    this.#members = groups.map((group) => newMember(group, this.#options.clock));
   }
 
   get size(): number {
@@ -68,7 +49,7 @@ export class ServiceGroupPool implements AsyncDisposable {
 
   /** Groups that a trial can be on now. */
   get usable(): number {
-    return this.#members.filter((member) => member.down === undefined).length;
+    return this.#inUse((member) => member.down === undefined).length;
   }
 
   get groups(): readonly ServiceGroup[] {
@@ -77,11 +58,22 @@ export class ServiceGroupPool implements AsyncDisposable {
 
   /** Groups that wait for a trial. */
   idle(): ServiceGroup[] {
-    return this.#members.filter(({ busy, down }) => !busy && down === undefined).map(({ group }) => group);
+    return this.#inUse(({ down }) => down === undefined)
+      .filter(({ busy }) => !busy)
+      .map(({ group }) => group);
   }
 
   isUsable(groupId: GroupId): boolean {
     return this.#members.some(({ group, down }) => group.id === groupId && down === undefined);
+  }
+
+  isLeaving(groupId: GroupId): boolean {
+    return this.#members.some(({ group, isLeaving }) => group.id === groupId && isLeaving);
+  }
+
+  /** Groups that are not about to leave. */
+  get remaining(): number {
+    return this.#members.filter(({ isLeaving }) => !isLeaving).length;
   }
 
   get changed(): Condition {
@@ -148,9 +140,12 @@ export class ServiceGroupPool implements AsyncDisposable {
       const member = this.#choose(avoid, serverKey);
       if (member !== undefined) return this.#take(member);
       const { clock, recoveryTimeout } = this.#options;
-      allDownSince = this.usable > 0 ? undefined : (allDownSince ?? clock.now());
+      // Where there is none at all, somebody took them out, and is waited for.
+      const isDown = this.usable === 0 && this.#members.length > 0;
+      allDownSince = isDown ? (allDownSince ?? clock.now()) : undefined;
       this.#tellWhenAllAreDown();
-      if (allDownSince !== undefined && clock.now() - allDownSince > recoveryTimeout) throw this.#allDown();
+      if (allDownSince !== undefined && clock.now() - allDownSince > recoveryTimeout)
+        throw allDown(this.#members, recoveryTimeout);
       // Circuits change with time alone, so look again once in a while.
       const wake = new AbortController();
       const timer = clock.sleep(ms(500), wake.signal).catch(() => undefined);
@@ -182,6 +177,29 @@ export class ServiceGroupPool implements AsyncDisposable {
     this.#changed.notify();
   }
 
+  /** Uses a group only where no other one can be. */
+  reserve(groupId: GroupId): void {
+    const member = this.#members.find(({ group }) => group.id === groupId);
+    if (member !== undefined) member.isReserve = true;
+    this.#changed.notify();
+  }
+
+  /** Takes a group out for good, after the trial that it has. */
+  leave(groupId: GroupId): void {
+    const member = this.#members.find(({ group }) => group.id === groupId);
+    if (member === undefined || member.isLeaving) return;
+    member.isLeaving = true;
+    if (!member.busy) this.#close(member);
+    this.#changed.notify();
+  }
+
+  /** Takes a group in once it can be reached, which is tried for as long as the pool is open. */
+  join(group: ServiceGroup): void {
+    const member = newMember(group, this.#options.clock);
+    this.#members = [...this.#members, member];
+    this.#quarantine(member, new CommunicationError(`Group ${group.id} is being connected`));
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort(new CommunicationError('The pool is closed'));
     await Promise.all(this.#repairs);
@@ -194,7 +212,7 @@ export class ServiceGroupPool implements AsyncDisposable {
       const { lost } = group;
       if (!busy && down === undefined && lost !== undefined) this.quarantine(group.id, lost);
     }
-    const open = this.#members.filter(({ down, breaker }) => down === undefined && breaker.admits());
+    const open = this.#inUse(({ down, breaker }) => down === undefined && breaker.admits());
     const others = open.filter(({ group }) => !avoid.has(group.id));
     // A group that failed this trial gets it again only when there is no other one to wait for.
     const candidates = others.length > 0 ? others : open;
@@ -211,9 +229,20 @@ export class ServiceGroupPool implements AsyncDisposable {
       [Symbol.dispose]: () => {
         member.busy = false;
         member.freeSince = ++this.#turn;
+        if (member.isLeaving) this.#close(member);
         this.#changed.notify();
       },
     };
+  }
+
+  #inUse(can: (member: Member) => boolean): Member[] {
+    return inUse(this.#members, can);
+  }
+
+  #close(member: Member): void {
+    this.#members = this.#members.filter((one) => one !== member);
+    const closing = member.group[Symbol.asyncDispose]().finally(() => this.#repairs.delete(closing));
+    this.#repairs.add(closing);
   }
 
   #quarantine(member: Member, cause: ModelEvalStateError): void {
@@ -237,7 +266,8 @@ export class ServiceGroupPool implements AsyncDisposable {
     for (let attempt = 0; ; attempt++) {
       try {
         signal.throwIfAborted();
-        if (attempt > 0) await clock.sleep(this.#repairPause(member, attempt), signal);
+        if (member.isLeaving) return;
+        if (attempt > 0) await clock.sleep(repairPause(member, attempt), signal);
         await member.group.connect(signal, { retry: false });
         member.down = undefined;
         events.emit({ type: 'group.recovered', groupId: member.group.id });
@@ -251,11 +281,6 @@ export class ServiceGroupPool implements AsyncDisposable {
         this.#changed.notify();
       }
     }
-  }
-
-  #repairPause(member: Member, attempt: number): Ms {
-    const backOff = Math.min(longestRepairPause, firstRepairPause * 2 ** (attempt - 1));
-    return ms(Math.max(backOff, member.breaker.coolDownLeft));
   }
 
   #show(member: Member, cause: ModelEvalStateError | undefined): void {
@@ -272,27 +297,9 @@ export class ServiceGroupPool implements AsyncDisposable {
   #tellWhenAllAreDown(): void {
     const isDown = this.usable === 0;
     if (isDown && !this.#toldAllDown) {
-      const limit = toSeconds(this.#options.recoveryTimeout);
-      const text = `all groups are down; waiting up to ${limit} s for one to come back: ${this.#reasons().join('; ')}`;
+      const text = waitingText(this.#members, this.#options.recoveryTimeout);
       this.#options.events.emit({ type: 'note', text });
     }
     this.#toldAllDown = isDown;
-  }
-
-  #reasons(): string[] {
-    return this.#members.map(({ group, down }) => `group ${group.id}: ${down?.message ?? 'circuit open'}`);
-  }
-
-  #allDown(): CommunicationError {
-    const reasons = this.#reasons();
-    const waited = toSeconds(this.#options.recoveryTimeout);
-    return new CommunicationError(
-      `All groups are down, for ${waited} s:\n  ${reasons.join('\n  ')}`,
-      {},
-      {
-        blame: 'operator',
-        remedy: 'Repair a group, then go on with `optimizer resume`; everything measured is kept.',
-      },
-    );
   }
 }

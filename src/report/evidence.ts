@@ -47,6 +47,36 @@ function workload(best: readonly ScoredRecord[], baseline: readonly ScoredRecord
   ];
 }
 
+/** Groups that serve the present configuration at another speed than the one that they are compared with. */
+function unequalGroups(entries: readonly JournalEntry[]): string[] {
+  const compared = entries.findLast((entry) => entry.type === 'groups-compared');
+  const speeds = new Map(
+    entries.flatMap((entry) =>
+      entry.type === 'group-measured'
+        ? [[entry.group_id, entry.performance?.generate_speed ?? entry.performance?.throughput ?? null]]
+        : [],
+    ),
+  );
+  const usual = compared && speeds.get(compared.reference);
+  if (compared === undefined || !usual) return [];
+  const scaled = new Set(
+    toldIn(entries)
+      .filter(isScored)
+      .flatMap(({ verdict, group_id }) => (verdict.raw_performance === undefined ? [] : [group_id])),
+  );
+  const others = [...speeds].flatMap(([id, speed]) => {
+    const share = speed === null ? NaN : speed / usual;
+    if (!(Math.abs(share - 1) > 0.1) && !scaled.has(id)) return [];
+    const so = scaled.has(id) ? ', its numbers are scaled by that' : '';
+    return [`group ${id} at ${share.toFixed(2)} ×${so}`];
+  });
+  return others.length === 0
+    ? []
+    : [
+        `Groups are unequal: of group ${compared.reference}'s speed with the present configuration, ${others.join('; ')}.`,
+      ];
+}
+
 export function evidenceLines(
   entries: readonly JournalEntry[],
   summary: Summary,
@@ -72,6 +102,7 @@ export function evidenceLines(
     ...(isSameModel
       ? ['No parameter that changes what the model computes differs from the present ones.']
       : []),
+    ...unequalGroups(entries),
     ...(failed.length === 0 ? [] : [`Failures: ${failed.join(', ')}.`]),
   ];
 }

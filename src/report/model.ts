@@ -1,3 +1,4 @@
+import { groupsIn } from './group-summary.ts';
 import type { FitnessSettings } from '../core/fitness/fitness.ts';
 import type { ParamValue } from '../core/space/field.ts';
 import { toldIn, type JournalEntry, type LoadPoint, type TrialRecord } from '../parallel/records.ts';
@@ -134,16 +135,13 @@ export function reportModel(
   const { ttft, tpot } = latencies;
   const limit = ({ slo }: Shown): number | null => milliseconds(slo?.limit ?? null);
   const again = measuredAgain(told, slos);
-  const groups = entries
-    .flatMap((entry) => (entry.type === 'run-started' || entry.type === 'resumed' ? [entry.groups] : []))
-    .at(-1);
   return {
     fields,
     trials: told.map((record) => trialOf(record, { fields, began, latencies, again })),
     slos: { ttft_ms: limit(ttft), tpot_ms: limit(tpot) },
     names: { ttft_ms: ttft.label, tpot_ms: tpot.label },
     curvesHaveSlos: ttft.statistic === undefined && tpot.statistic === undefined,
-    groups: (groups ?? []).map(({ group_id, hosts, devices }) => ({
+    groups: groupsIn(entries).map(({ group_id, hosts, devices }) => ({
       ...{ id: group_id, hosts, devices: devices ?? null },
     })),
     spans: spansOf(entries, began),

@@ -13,6 +13,14 @@ import {
   type TrialRecord,
 } from '../parallel/records.ts';
 import { canaryFlags, canaryOf, unlikeSiblings, type Canary } from './artefacts.ts';
+import {
+  activeSeconds,
+  groupSummaries,
+  ofType,
+  seconds,
+  type Entry,
+  type GroupSummary,
+} from './group-summary.ts';
 import { trustOf, type Trust } from './trust.ts';
 
 export interface TrialSummary {
@@ -43,16 +51,6 @@ export interface TrialSummary {
     readonly confirms: number | null;
     readonly generate_speed: number | null;
   }[];
-}
-
-export interface GroupSummary {
-  readonly group_id: number;
-  readonly hosts: readonly string[];
-  readonly measured: number;
-  readonly failed: number;
-  readonly busy_s: number;
-  readonly utilization: number | null;
-  readonly circuit: 'closed' | 'open' | 'half_open';
 }
 
 /** summary.json; seconds and tokens/s, absent is null. */
@@ -123,52 +121,6 @@ function trialSummary(
   };
 }
 
-const seconds = (from: string, to: string): number => (Date.parse(to) - Date.parse(from)) / 1000;
-
-type Entry<T extends JournalEntry['type']> = Extract<JournalEntry, { type: T }>;
-
-function ofType<T extends JournalEntry['type']>(entries: readonly JournalEntry[], type: T): Entry<T>[] {
-  return entries.filter((entry): entry is Entry<T> => entry.type === type);
-}
-
-/** From the first start to the end of the last attempt. */
-function activeSeconds(entries: readonly JournalEntry[], told: readonly TrialRecord[]): number {
-  const starts = ofType(entries, 'started').map(({ at }) => at);
-  const ends = [
-    ...told.filter((record) => record.reused_from === null).map((record) => record.finished_at),
-    ...ofType(entries, 'attempt-failed').map(({ at }) => at),
-  ];
-  const [first] = starts.sort();
-  const last = ends.sort().at(-1);
-  return first === undefined || last === undefined ? 0 : Math.max(0, seconds(first, last));
-}
-
-function groupSummaries(
-  entries: readonly JournalEntry[],
-  told: readonly TrialRecord[],
-  active: number,
-): GroupSummary[] {
-  const started = ofType(entries, 'resumed').at(-1) ?? ofType(entries, 'run-started').at(-1);
-  const attempts = ofType(entries, 'attempt-failed');
-  const circuits = ofType(entries, 'circuit');
-  return (started?.groups ?? []).map(({ group_id, hosts }) => {
-    const here = told.filter((record) => record.group_id === group_id && record.reused_from === null);
-    const failures = attempts.filter((attempt) => attempt.group_id === group_id);
-    const busy =
-      here.reduce((sum, record) => sum + record.start_s + record.benchmark_s, 0) +
-      failures.reduce((sum, attempt) => sum + attempt.busy_s, 0);
-    return {
-      group_id,
-      hosts,
-      measured: here.filter(isScored).length,
-      failed: failures.length,
-      busy_s: busy,
-      utilization: active > 0 ? busy / active : null,
-      circuit: circuits.filter((entry) => entry.group_id === group_id).at(-1)?.state ?? 'closed',
-    };
-  });
-}
-
 function count(told: readonly TrialRecord[]): Summary['evaluations'] {
   const own = told.filter((record) => record.reused_from === null);
   const kind = (name: string): number => own.filter((record) => record.verdict.kind === name).length;
@@ -186,14 +138,18 @@ function count(told: readonly TrialRecord[]): Summary['evaluations'] {
   };
 }
 
-function startsOf(told: readonly TrialRecord[]): Summary['starts'] {
+function startsOf(
+  told: readonly TrialRecord[],
+  compared: readonly Entry<'group-measured'>[],
+): Summary['starts'] {
   const own = told.filter(({ reused_from, group_id }) => reused_from === null && group_id !== null);
   const sum = (of: (record: TrialRecord) => number): number => own.reduce((total, one) => total + of(one), 0);
   // Without a service that is kept every measurement has a start of its own.
   const needed = ({ curve, verdict }: TrialRecord): number =>
     curve?.length ?? Number(verdict.kind === 'scored');
   const made = ({ starts = 1 }: TrialRecord): number => starts;
-  return { made: sum(made), saved: sum((one) => Math.max(0, needed(one) - made(one))) };
+  const ofGroups = compared.reduce((total, { starts }) => total + starts, 0);
+  return { made: sum(made) + ofGroups, saved: sum((one) => Math.max(0, needed(one) - made(one))) };
 }
 
 export interface Ending {
@@ -270,7 +226,7 @@ export function summarize(
     ...chosen,
     improvement: { generate_speed_ratio: ratio(chosen) },
     trust: (run.slos && trustOf(told, run.slos)) ?? null,
-    starts: startsOf(told),
+    starts: startsOf(told, ofType(entries, 'group-measured')),
     artifacts,
     error: ending.error,
   };

@@ -95,6 +95,23 @@ const entry = z.discriminatedUnion('type', [
   z.looseObject({ type: z.literal('told'), at, record, backup: z.string().nullable().optional() }),
   z.looseObject({ type: z.literal('recovered'), at, record }),
   z.looseObject({
+    type: z.literal('group-measured'),
+    at,
+    group_id: group,
+    hosts: z.array(z.string()),
+    performance: performance.nullable(),
+    starts: z.int(),
+    busy_s: z.number(),
+  }),
+  z.looseObject({
+    type: z.literal('scaled'),
+    at,
+    added: z.array(z.looseObject({ group_id: group, hosts: z.array(z.looseObject({ host: z.string() })) })),
+    left: z.array(group),
+    groups,
+  }),
+  z.looseObject({ type: z.literal('groups-compared'), at, reference: group }),
+  z.looseObject({
     type: z.literal('circuit'),
     at,
     group_id: group,

@@ -9,7 +9,7 @@ import { expectAllTold, expectNothingLeft, onEvent } from '../chaos/promises.ts'
 describe.skipIf(!realSlurm.available)('Slurm', () => {
   let slurm: SlurmCluster;
   beforeAll(() => {
-    slurm = realSlurm.start(3);
+    slurm = realSlurm.start(4);
     Object.assign(process.env, slurm.env);
   });
   afterEach(() => {
@@ -71,7 +71,7 @@ describe.skipIf(!realSlurm.available)('Slurm', () => {
 
   test('an allocation is made, waited for, and given back', async () => {
     await using project = made();
-    const other = slurm.allocate(3);
+    const other = slurm.allocate(4);
     const { child, done } = project.start(args('--slurm', '-N 2 --exclusive --time=5'));
     let said = '';
     child.stderr!.on('data', (chunk: Buffer) => (said += chunk.toString()));
@@ -107,7 +107,7 @@ describe.skipIf(!realSlurm.available)('Slurm', () => {
     expectAllTold(project, 8);
     expect(project.journal().filter(({ type }) => type === 'resumed')).toHaveLength(1);
     expect(slurm.jobs()).toEqual([]);
-    await expectNothingLeft(project);
+    await expectNothingLeft(project, 25_000);
   });
 
   test('a controller that is killed holds no nodes and leaves no service', async () => {
@@ -124,7 +124,7 @@ describe.skipIf(!realSlurm.available)('Slurm', () => {
 
   test('Ctrl-C while waiting', async () => {
     await using project = made();
-    slurm.allocate(3);
+    slurm.allocate(4);
     const { child, done } = project.start(args('--slurm', '-N 2 --exclusive --time=5'));
     child.stderr!.on('data', (chunk: Buffer) => {
       if (chunk.toString().includes('waits for its nodes')) child.kill('SIGINT');

@@ -166,7 +166,8 @@ describe('a simulated study', () => {
 
   test('where only the load may vary one service is started for the search', async () => {
     const field = { name: 'CONCURRENCY', config_position: 'env', min: 1, max: 128, dtype: 'int', value: 8 };
-    const values = { emulator: { preset: 'demo', target_field: [field] }, confirm_runs: 0 };
+    const emulator = { preset: 'demo', target_field: [field] };
+    const values = { emulator, confirm_runs: 0, parallel: { groups: 'trust' } };
     const { summary } = await simulate({ values });
     expect(summary.starts.made).toBe(1);
     expect(summary.improvement.generate_speed_ratio).toBeGreaterThan(1.5);
@@ -525,5 +526,105 @@ describe('a simulated study', () => {
     );
     expect(String(error)).toMatch(/Groups 0 and 1 would both answer at http:\/\/a:8000\/health/);
     expect(summary.exit_code).toBe(2);
+  });
+});
+describe('unequal groups', () => {
+  type Entry<T extends JournalEntry['type']> = Extract<JournalEntry, { type: T }>;
+  const ofType = <T extends JournalEntry['type']>(entries: readonly JournalEntry[], type: T): Entry<T>[] =>
+    entries.filter((entry): entry is Entry<T> => entry.type === type);
+  const run = async (groups: string, group_speeds = [1, 1, 0.5, 1], more: Table = {}) => {
+    const simulated = await simulate({
+      seed: 2,
+      values: {
+        iters: 3,
+        simulate: { group_speeds, noise: 0 },
+        parallel: { groups },
+        abort_hopeless: false,
+        ...more,
+      },
+    });
+    const notes = simulated.seen.flatMap((event) => (event.type === 'note' ? [event.text] : []));
+    const on = (id: number) =>
+      ofType(simulated.entries, 'told')
+        .map(({ record }) => record)
+        .filter(({ group_id, reused_from }) => group_id === id && reused_from === null);
+    return { ...simulated, notes, on, measured: ofType(simulated.entries, 'group-measured') };
+  };
+
+  test('the present configuration is measured on every group before anything else is', async () => {
+    const { measured, entries, notes } = await run('normalize', [1, 1, 1, 1]);
+    expect(measured.map(({ group_id }) => group_id).sort()).toEqual([0, 1, 2, 3]);
+    expect(entries.findIndex(({ type }) => type === 'told')).toBeGreaterThan(
+      entries.findLastIndex(({ type }) => type === 'group-measured'),
+    );
+    expect(new Set(measured.map(({ performance }) => performance?.generate_speed)).size).toBe(1);
+    expect(notes.join('\n')).not.toMatch(/× the speed/);
+  });
+
+  test('normalize: a slow group is named, and its numbers are those that an equal one would have', async () => {
+    const { notes, on, summary, measured } = await run('normalize');
+    expect(notes.filter((text) => text.includes('× the speed'))).toEqual([
+      expect.stringMatching(
+        /^group 2 serves the present configuration at 0\.\d\d × the speed of group \d; its measurements are scaled by that$/,
+      ),
+    ]);
+    const slow = on(2);
+    expect(slow.length).toBeGreaterThan(3);
+    const equal = await run('normalize', [1, 1, 1, 1]);
+    const speeds = new Map(
+      ofType(equal.entries, 'told').map(({ record: { params, verdict } }) => [
+        JSON.stringify(params),
+        verdict.kind === 'scored' ? verdict.performance.generate_speed : null,
+      ]),
+    );
+    for (const { verdict, params } of slow) {
+      if (verdict.kind !== 'scored') continue;
+      expect(verdict.flags.join()).toMatch(/normalised: group 2/);
+      expect(verdict.raw_performance?.generate_speed).toBeLessThan(verdict.performance.generate_speed!);
+      const same = speeds.get(JSON.stringify(params));
+      if (same) expect(verdict.performance.generate_speed! / same).toBeGreaterThan(0.6);
+    }
+    expect(summary.starts.made).toBeGreaterThanOrEqual(measured.length);
+  });
+
+  test('exclude: a group that differs measures nothing; strict: only where no other one can', async () => {
+    for (const policy of ['exclude', 'strict']) {
+      const { on, notes, summary } = await run(policy);
+      expect(on(2)).toEqual([]);
+      expect(notes.join('\n')).toMatch(
+        policy === 'exclude' ? /group 2 .*; it is not used/ : /group 2 .*only while no other/,
+      );
+      expect(summary.status).toBe('completed');
+    }
+  });
+
+  test('the one that is like most of the others counts, not the first or the fastest', async () => {
+    const { notes } = await run('exclude', [2, 1, 1, 1]);
+    expect(notes.join('\n')).toMatch(
+      /group 0 serves the present configuration at [12]\.\d+ × .*; it is not used/,
+    );
+  });
+
+  test('trust: nothing is measured for it', async () => {
+    const { measured, on } = await run('trust');
+    expect(measured).toEqual([]);
+    expect(on(2).length).toBeGreaterThan(0);
+  });
+
+  test('a run that is resumed compares with what it has measured already', async () => {
+    const stopped = await simulate({
+      seed: 2,
+      values: { iters: 3, simulate: { group_speeds: [1, 1, 0.5, 1], noise: 0 } },
+      until: (event) => event.type === 'trial.finished' && event.told === 6,
+    });
+    const resumed = await simulate({
+      seed: 2,
+      output: stopped.directory,
+      resume: stopped.summary.run_id,
+      values: { iters: 3, simulate: { group_speeds: [1, 1, 0.5, 1], noise: 0 } },
+    });
+    expect(ofType(resumed.entries, 'group-measured')).toHaveLength(4);
+    expect(ofType(resumed.entries, 'groups-compared')).toHaveLength(1);
+    expect(resumed.summary.status).toBe('completed');
   });
 });

@@ -102,6 +102,7 @@ ${given(top, 'confirm_runs', '0')}
 ${top}
 [parallel]
 retry_delay = 0.1
+${given(options.parallel ?? '', 'groups', '"trust"')}
 ${options.parallel ?? ''}
 [parallel.defaults]
 start_script = "${this.directory}/start.sh"
