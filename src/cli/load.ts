@@ -99,12 +99,12 @@ export async function loadSettings(
   await loadOwn(document, { engine, benchmarkPolicy });
   const { parallel, npusPerNode, seed, output } = options;
   const { identity, user, sshPort, sshConfig, acceptNewHostKeys, backup, pd, simulate } = options;
-  const { launcher, slurm: slurmOptions } = options;
+  const { launcher, slurm: slurmOptions, groupsPerNode } = options;
   const { slo, objective, maxEvaluations, budget } = options;
   const flags = {
     ...{ engine, benchmarkPolicy, parallel, npusPerNode, seed, output },
     ...{ identity, user, sshPort, sshConfig, acceptNewHostKeys, backup, pd, simulate, slo, objective },
-    ...{ maxEvaluations, budget, launcher, slurm: slurmOptions },
+    ...{ maxEvaluations, budget, launcher, slurm: slurmOptions, groupsPerNode },
   };
   const input: SettingsInput = {
     ...{ document, flags, slurmJob: slurm['SLURM_JOB_ID'], hostfile: hostfileOf(options) },

@@ -78,6 +78,7 @@ export function hostOptions(command: Command): Command {
       'devices a host (8 unless the configuration says otherwise)',
       wholeNumber(1),
     )
+    .option('--groups-per-node <n>', 'services on the same hosts, which share their devices', wholeNumber(1))
     .option('--node-string <text>', 'hosts of the groups: "n0,n1:n2,n3" or "node[01-04]:node[05-08]"')
     .option('--include <text>', 'of these hosts only some, or some of their devices: "n0:0,1@n1"')
     .option('--exclude <text>', 'of these hosts all but some, or but some of their devices')

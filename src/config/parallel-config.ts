@@ -101,6 +101,7 @@ export interface ServiceGroupOptions {
   readonly health_check_timeout?: number | undefined;
   readonly start_silence_timeout?: number | undefined;
   readonly stop_grace?: number | undefined;
+  readonly port_offset?: number | undefined;
   readonly env?: Readonly<Record<string, string>> | undefined;
 }
 
@@ -117,6 +118,8 @@ export class ServiceGroupConfig {
   readonly health_check_timeout: number;
   readonly start_silence_timeout: number;
   readonly stop_grace: number;
+  /** Its ports are so far above those of the configuration. */
+  readonly port_offset: number;
   readonly env: Readonly<Record<string, string>>;
 
   constructor(options: ServiceGroupOptions) {
@@ -141,6 +144,7 @@ export class ServiceGroupConfig {
     this.health_check_timeout = timeout;
     this.start_silence_timeout = options.start_silence_timeout ?? 600;
     this.stop_grace = options.stop_grace ?? 10;
+    this.port_offset = options.port_offset ?? 0;
     this.env = options.env ?? {};
   }
 

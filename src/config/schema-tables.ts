@@ -129,6 +129,9 @@ export const parallelSchema = table({
     .describe(
       'what becomes of groups that serve the present configuration at another speed: their numbers are scaled, they are used where no other one can be, or not at all; `trust`: it is not measured',
     ),
+  groups_per_node: integer({ atLeast: 1 })
+    .default(1)
+    .describe('services on the same hosts, which share their devices, ports and work directories'),
   max_groups: integer({ atLeast: 1 })
     .default(10_000)
     .meta({ description: 'so many groups at most, also when hosts are added', usual: 'all' }),

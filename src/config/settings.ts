@@ -6,6 +6,7 @@ import type { ServingParams } from '../core/space/field.ts';
 import type { SearchSpace, SpaceRules } from '../core/space/space.ts';
 import { type HostGroups } from './host-lists.ts';
 import type { ParallelConfig } from './parallel-config.ts';
+import { inParts, refuseParts } from './node-parts.ts';
 import { limited, parallelOf, usesSlurm } from './parallel-settings.ts';
 import {
   loadOf,
@@ -31,6 +32,7 @@ export interface Flags {
   readonly benchmarkPolicy?: string | undefined;
   readonly parallel?: boolean | undefined;
   readonly npusPerNode?: number | undefined;
+  readonly groupsPerNode?: number | undefined;
   readonly seed?: number | undefined;
   readonly output?: string | undefined;
   readonly identity?: string | undefined;
@@ -235,7 +237,9 @@ export function resolveSettings(input: SettingsInput, registry: Registry): Setti
   const benchmark = benchmarkOf(top, flags, registry);
   const engineConfig = top[engine.name] ?? engine.config.parse({});
   const { parallel: all, local } = parallelOf(top, input);
-  const parallel = limited(all, top.parallel);
+  const parts = flags.groupsPerNode ?? top.parallel.groups_per_node;
+  refuseParts(parts, engine);
+  const parallel = limited(inParts(all, parts), top.parallel);
   const benchmarkConfig = top[benchmark.name] ?? benchmark.config.parse({});
   const tools = [
     { tool: engine, config: engineConfig },

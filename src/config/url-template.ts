@@ -22,6 +22,18 @@ export function fillTemplate(template: string, host: string): string {
   });
 }
 
+/** The URL at which a group on a host is healthy; groups that share hosts have ports of their own. */
+export function healthUrl(
+  { health_check_url: template, port_offset: offset }: { health_check_url: string; port_offset: number },
+  host: string,
+): string {
+  const url = formatUrl(template, host);
+  if (offset === 0) return url;
+  const at = new URL(url);
+  at.port = String((at.port === '' ? (at.protocol === 'https:' ? 443 : 80) : Number(at.port)) + offset);
+  return at.href;
+}
+
 /** The URL of a host. @throws ConfigurationError where the template makes none */
 export function formatUrl(template: string, host: string): string {
   const filled = fillTemplate(template, host);

@@ -1,5 +1,5 @@
 import { ConfigurationError } from '../base/errors.ts';
-import { formatUrl } from '../config/url-template.ts';
+import { healthUrl } from '../config/url-template.ts';
 import { defaultHealthUrl, type ServiceGroupConfig } from '../config/parallel-config.ts';
 import type { GroupTopology } from '../parallel/ports.ts';
 
@@ -29,8 +29,8 @@ const isGiven = ({ health_check_url: url }: ServiceGroupConfig): boolean => url 
 export function servingPlace({ settings, nodes }: GroupTopology, usual: UsualPlace): ServingPlace {
   const host = nodes[0]?.address ?? '';
   const scheme = usual.scheme ?? 'http';
-  const own = `${scheme}://${inUrl(host)}:${usual.port}${usual.path}`;
-  const probeUrl = isGiven(settings) ? formatUrl(settings.health_check_url, host) : own;
+  const own = `${scheme}://${inUrl(host)}:${usual.port + settings.port_offset}${usual.path}`;
+  const probeUrl = isGiven(settings) ? healthUrl(settings, host) : own;
   const { port, origin } = new URL(probeUrl);
   return { host, port: port === '' ? (scheme === 'https' ? 443 : 80) : Number(port), origin, probeUrl };
 }

@@ -3,6 +3,7 @@ import type { FitnessSettings } from '../core/fitness/fitness.ts';
 import { spareOf } from '../core/fitness/slo.ts';
 import { paramsKey } from '../core/space/space.ts';
 import { isScored, toldIn, type JournalEntry, type ScoredRecord, type Traits } from '../parallel/records.ts';
+import { groupsIn } from './group-summary.ts';
 import { failuresOf } from './findings.ts';
 import type { Summary, TrialSummary } from './summary.ts';
 
@@ -77,6 +78,20 @@ function unequalGroups(entries: readonly JournalEntry[]): string[] {
       ];
 }
 
+/** Two services on a host take bandwidth, caches and cores from each other. */
+function sharedHosts(entries: readonly JournalEntry[]): string[] {
+  const owners = new Map<string, Set<number>>();
+  for (const { group_id: id, hosts } of groupsIn(entries)) {
+    for (const host of hosts) owners.set(host, (owners.get(host) ?? new Set()).add(id));
+  }
+  const isShared = [...owners.values()].some((ids) => ids.size > 1);
+  return isShared
+    ? [
+        'Groups share hosts: their measurements are not independent, and a service that has its host for itself may do better.',
+      ]
+    : [];
+}
+
 export function evidenceLines(
   entries: readonly JournalEntry[],
   summary: Summary,
@@ -102,6 +117,7 @@ export function evidenceLines(
     ...(isSameModel
       ? ['No parameter that changes what the model computes differs from the present ones.']
       : []),
+    ...sharedHosts(entries),
     ...unequalGroups(entries),
     ...(failed.length === 0 ? [] : [`Failures: ${failed.join(', ')}.`]),
   ];

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { JournalEntry } from '../../src/parallel/records.ts';
@@ -122,5 +122,28 @@ describe.skipIf(!realSshd.available)('a fleet that changes', () => {
     expect(stdout).toMatch(/"type":"group.ready","groupId":1/);
     expectAllTold(project, 16);
     await expectNothingLeft(project);
+  });
+
+  test('two services a node: devices, ports and directories are split, and the report says so', async () => {
+    const [a] = hosts() as [string];
+    await using project = made([a], 'groups_per_node = 2');
+    const script = readFileSync(join(project.directory, 'start.sh'), 'utf8').replace('#!/bin/sh\n', '');
+    project.script('start.sh', `export WHERE=$PWD\n${script.replace(/:\d+/, ':$SERVICE_PORT')}`);
+    const { code, stderr } = await project.run([...args(project), '--npus-per-node', '4']);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expectAllTold(project, 16);
+    expect(used(project).sort()).toEqual([0, 1]);
+    const seen = new Map(project.witnesses().map(({ env }) => [env['GROUP_ID'], env]));
+    const of = (id: string) => seen.get(id)!;
+    expect([of('0')['ASCEND_RT_VISIBLE_DEVICES'], of('1')['ASCEND_RT_VISIBLE_DEVICES']]).toEqual([
+      '0,1',
+      '2,3',
+    ]);
+    expect(Number(of('1')['SERVICE_PORT']) - Number(of('0')['SERVICE_PORT'])).toBe(10);
+    expect(of('1')['WHERE']).toBe(`${project.directory}/scratch/part1`);
+    expect(readFileSync(join(project.runDirectory, 'report.html'), 'utf8')).toContain('Groups share hosts');
+    await expectNothingLeft(project);
+    const uneven = await project.run([...args(project), '--npus-per-node', '3']);
+    expect(uneven.stderr).toMatch(/3 devices of .* cannot be shared by 2 groups/);
   });
 });

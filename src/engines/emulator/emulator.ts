@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { fromSeconds } from '../../base/units.ts';
 import { fieldsSchema } from '../../config/schema-tables.ts';
 import { list, table, text } from '../../config/schema-types.ts';
-import { formatUrl } from '../../config/url-template.ts';
+import { healthUrl } from '../../config/url-template.ts';
 import { presetNames, presets, type PresetName } from '../../core/serving/presets.ts';
 import type { Field } from '../../core/space/field.ts';
 import { valueText } from '../../core/space/format.ts';
@@ -53,7 +53,7 @@ export const emulatorEngine: Engine<EmulatorConfig> = {
   plan(config, params, topology): LaunchPlan {
     const { settings, nodes } = topology;
     const fields = fieldsOf(config);
-    const url = formatUrl(settings.health_check_url, nodes[0]?.address ?? '');
+    const url = healthUrl(settings, nodes[0]?.address ?? '');
     const { port, origin } = new URL(url);
     const started = withoutLoad(params);
     const set = fields.flatMap((one) => {

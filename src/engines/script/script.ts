@@ -3,7 +3,7 @@ import { ConfigurationError } from '../../base/errors.ts';
 import { fromSeconds } from '../../base/units.ts';
 import { fieldsSchema } from '../../config/schema-tables.ts';
 import { table, text } from '../../config/schema-types.ts';
-import { formatUrl } from '../../config/url-template.ts';
+import { formatUrl, healthUrl } from '../../config/url-template.ts';
 import { placeParams } from '../../core/space/config-document.ts';
 import type { Field, ServingParams } from '../../core/space/field.ts';
 import { valueText } from '../../core/space/format.ts';
@@ -55,6 +55,8 @@ function environment(
     MASTER_ADDR: addresses[0] ?? '',
     MASTER_PORT: String(topology.masterPort),
     GROUP_HOSTS: addresses.join(','),
+    // The one of health_check_url, which groups that share a host have for themselves.
+    SERVICE_PORT: new URL(healthUrl(topology.settings, addresses[0] ?? '')).port,
   };
 }
 
@@ -98,7 +100,7 @@ export const scriptEngine: Engine<ScriptConfig> = {
     const timeout = fromSeconds(settings.health_check_timeout);
     const masters = nodes.slice(0, 1);
     const workers = worker === undefined ? [] : nodes.slice(1);
-    const url = formatUrl(settings.health_check_url, nodes[0]?.address ?? '');
+    const url = healthUrl(settings, nodes[0]?.address ?? '');
     const workerStage = {
       processes: workers.map((node) => process(node, 'worker', worker ?? '')),
       until: { kind: 'started' } as const,
