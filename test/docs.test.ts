@@ -1,4 +1,4 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
@@ -12,6 +12,8 @@ import { trialId } from '../src/base/units.ts';
 import { commandConfig } from '../src/benchmarks/command/command.ts';
 import { parseCommand } from '../src/benchmarks/command/parse.ts';
 import { registry } from '../src/compose.ts';
+import { words } from '../src/base/words.ts';
+import { parseHostfile } from '../src/config/host-lists.ts';
 import { resolveSettings } from '../src/config/settings.ts';
 import { parseToml } from '../src/config/toml.ts';
 import { engineNamed } from '../src/engines/index.ts';
@@ -113,6 +115,39 @@ describe('the documentation', () => {
       topologyOf(group!, run),
     );
     expect(plan.stages.length).toBeGreaterThan(0);
+  });
+
+  test('the lists of hosts are read as they stand', () => {
+    const lists = [...read('docs/your-cluster.md').matchAll(/```hosts\n([\s\S]*?)```/g)];
+    expect(lists).toHaveLength(1);
+    const { groups } = parseHostfile(lists[0]?.[1] ?? '', 1, 'page');
+    expect(groups.map(({ hosts: [one] }) => one)).toEqual(
+      expect.arrayContaining([
+        { host: 'worker-1', slots: 4 },
+        { host: 'node01', user: 'me', port: 2222 },
+        { host: 'fe80::1', port: 2222 },
+        { host: 'web04.example.com' },
+      ]),
+    );
+  });
+
+  const commands = [...read('docs/your-cluster.md').matchAll(/^.*?(optimizer [^#\n]*)/gm)]
+    .map(([, line = '']) => line.trim())
+    .filter((line) => line.includes(' -') && !line.includes('`'));
+  test.each(commands)('a command of the page is understood: %s', async (line) => {
+    const argv = words(line, 'line').slice(1);
+    const cli = join(root, 'dist/cli/main.js');
+    const args = argv.map((word) => (word === 'config.toml' ? 'none.toml' : word));
+    const { status, stderr } = spawnSync(process.execPath, [cli, ...args], {
+      cwd: directory,
+      encoding: 'utf8',
+      input: 'n0\nn1\n',
+    });
+    // What is missing is the configuration, the hosts or the run; no word of it is unknown.
+    expect(stderr).not.toMatch(/unknown|invalid argument|excess arguments/i);
+    expect(stderr).toMatch(/none\.toml|There is no run|ssh_config/);
+    expect(status).toBe(2);
+    return Promise.resolve();
   });
 
   const recordedOutputs = [

@@ -1,5 +1,6 @@
 import { homedir } from 'node:os';
 import { childController } from '../base/cancellation.ts';
+import { ConfigurationError } from '../base/errors.ts';
 import { words } from '../base/words.ts';
 import { registry, type StudyOutcome } from '../compose.ts';
 import { hostsOfAllocation } from '../config/host-lists.ts';
@@ -64,7 +65,7 @@ function configured(file: string | undefined): string | undefined {
 
 /** Of a run that makes its allocations itself; undefined for all others. */
 export function allocationsOf(options: CliOptions): Allocations | undefined {
-  if (options.simulate === true || options.dryRun === true || options.launcher === 'ssh') return undefined;
+  if (options.simulate === true || options.launcher === 'ssh') return undefined;
   const said = options.slurm ?? configured(options.config);
   return said === undefined ? undefined : new Allocations(said);
 }
@@ -77,8 +78,18 @@ export function allocationsOfSaved({ flags, document }: SettingsInput): Allocati
 }
 
 /** The first one, which Ctrl-C ends the waiting for. */
-export async function firstAllocation(allocations: Allocations | undefined): Promise<SlurmEnv> {
+export async function firstAllocation(
+  allocations: Allocations | undefined,
+  isDry = false,
+): Promise<SlurmEnv> {
   if (allocations === undefined) return process.env;
+  if (isDry) {
+    throw new ConfigurationError(
+      '--dry-run knows no nodes that Slurm has not given yet',
+      {},
+      { remedy: 'Name some: --launcher ssh --node-string "n0,n1:n2,n3".' },
+    );
+  }
   const note = (text: string): void => void process.stderr.write(`note: ${text}\n`);
   using stop = stopOnSignals((name) => note(`${name}: giving up the wait for Slurm`));
   return await allocations.next(stop.signal, note);

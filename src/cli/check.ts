@@ -1,4 +1,5 @@
 import pLimit from 'p-limit';
+import { need } from '../base/assert.ts';
 import { asOptimizerError } from '../base/errors.ts';
 import { controllerLives } from '../base/process-start.ts';
 import { ms, trialId } from '../base/units.ts';
@@ -6,8 +7,9 @@ import { words } from '../base/words.ts';
 import type { NodeConfig, ServiceGroupConfig } from '../config/parallel-config.ts';
 import type { Settings } from '../config/settings.ts';
 import { parseCensus } from '../parallel/leftovers.ts';
-import type { Executor, LaunchPlan, NodeFacts } from '../parallel/ports.ts';
+import type { Executor, LaunchPlan, LoadPlace, NodeFacts } from '../parallel/ports.ts';
 import { topologyOf } from '../parallel/topology.ts';
+import { LoadHosts } from '../load-hosts.ts';
 import { lookCommand, parseLook, type NodeNeeds } from '../remote/preflight.ts';
 import { checks, grouped, judgeNodes, type Finding, type NodeReport } from '../report/preflight.ts';
 import { sharesPaths } from '../wiring.ts';
@@ -39,8 +41,14 @@ function programsOn(plan: LaunchPlan, rank: number, executable: readonly string[
   );
 }
 
+/** Where the load is made, where that is no node of a group. */
+function placeOf({ benchmarkConfig }: Settings): Exclude<LoadPlace, 'master'> | undefined {
+  const { run_on: place = 'controller' } = benchmarkConfig as { readonly run_on?: LoadPlace };
+  return place === 'master' ? undefined : place;
+}
+
 /** The program that makes the load, where it is started there; none of a benchmark that starts none. */
-function loadPrograms({ benchmarkConfig }: Settings, where: 'master' | 'controller'): readonly string[] {
+function loadPrograms({ benchmarkConfig }: Settings, where: LoadPlace): readonly string[] {
   const {
     run_on,
     before = [],
@@ -168,7 +176,10 @@ function text(hosts: readonly string[], findings: readonly Finding[]): string {
 }
 
 /** What of the benchmark cannot work on this machine. */
-async function benchmarkFault({ settings, world }: { settings: Settings; world: World }): Promise<Finding[]> {
+async function benchmarkFault(
+  { settings, world }: { settings: Settings; world: World },
+  signal: AbortSignal,
+): Promise<Finding[]> {
   const benchmark = await world.createBenchmark();
   const on = (what: string, remedy: string): Finding[] => [
     { check: 'tools', host: 'this machine', state: 'bad', text: what, remedy },
@@ -179,9 +190,19 @@ async function benchmarkFault({ settings, world }: { settings: Settings; world: 
     const { message, remedy } = asOptimizerError(error);
     return on(message, remedy);
   }
-  const [program] = loadPrograms(settings, 'controller');
-  if (program === undefined) return [];
-  await using here = await world.controller();
+  const place = placeOf(settings);
+  const [program] = place === undefined ? [] : loadPrograms(settings, place);
+  if (place === undefined || program === undefined) return [];
+  const like = need(settings.parallel.service_groups[0]?.nodes[0], 'node');
+  await using loadHosts = new LoadHosts(world, like);
+  let here: Executor;
+  try {
+    here = place === 'controller' ? await world.controller() : (await loadHosts.at(place, signal)).executor;
+  } catch (error) {
+    signal.throwIfAborted();
+    const { message, remedy } = asOptimizerError(error);
+    return [{ check: 'reach', host: place, state: 'bad', text: message, remedy }];
+  }
   const argv = ['sh', '-c', 'command -v "$1"', 'sh', program] as const;
   const bounded = { signal: AbortSignal.timeout(timeout), timeout };
   const isThere = await here.run({ argv, label: `looking for ${program}` }, bounded).then(
@@ -190,8 +211,8 @@ async function benchmarkFault({ settings, world }: { settings: Settings; world: 
   );
   if (isThere) return [];
   return on(
-    `the benchmark's program ${program} is not found`,
-    `Install it here, give its path in [${settings.benchmark}], or let it run on the master with run_on.`,
+    `the benchmark's program ${program} is not found${place === 'controller' ? '' : ` on ${place.slice('host:'.length)}`}`,
+    `Install it there, give its path in [${settings.benchmark}], or let it run elsewhere with run_on.`,
   );
 }
 
@@ -231,7 +252,7 @@ export async function check(options: CliOptions): Promise<number> {
   const findings = [
     ...looked.flatMap(({ failure }) => failure ?? []),
     ...judgeNodes(looked.flatMap(({ report }) => report ?? [])),
-    ...(await benchmarkFault({ settings, world })),
+    ...(await benchmarkFault({ settings, world }, stop.signal)),
   ];
   const isBad = findings.some(({ state }) => state === 'bad');
   const hosts = [...new Set(nodes.map(({ node }) => node.host))];

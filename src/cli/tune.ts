@@ -152,7 +152,7 @@ export async function tune(options: CliOptions): Promise<number> {
         options.json === true,
       );
     }
-    loaded = await loadSettings(options, await firstAllocation(allocations));
+    loaded = await loadSettings(options, await firstAllocation(allocations, options.dryRun));
     if (options.loadBreakpoint === true) loaded = await withHistory(loaded, options);
     if (options.from !== undefined) loaded = await withStart(loaded, options.from);
     if (options.dryRun === true) return await printDryRun(loaded, options.json === true);

@@ -67,6 +67,11 @@ time_to_first_token = { value = "ttft", unit = "s" }`,
     const seen = readFileSync(where, 'utf8').trim().split('\n');
     expect(seen.map((line) => line.split(' ')[2])).toEqual([load, load]);
     await expectNothingLeft(project);
+    const missing = join(project.directory, 'config.toml');
+    writeFileSync(missing, readFileSync(missing, 'utf8').replace(tool, 'no-such-tool'));
+    const checked = await project.run(['check', ...args]);
+    expect(checked.code).toBe(3);
+    expect(checked.stdout).toContain(`the benchmark's program no-such-tool is not found on ${load}`);
     configure('host:a,b');
     const refused = await project.run(args);
     expect(refused.code).toBe(2);
