@@ -144,8 +144,8 @@ describe('the documentation', () => {
       input: 'n0\nn1\n',
     });
     // What is missing is the configuration, the hosts or the run; no word of it is unknown.
-    expect(stderr).not.toMatch(/unknown|invalid argument|excess arguments/i);
-    expect(stderr).toMatch(/none\.toml|There is no run|ssh_config/);
+    expect(stderr).not.toMatch(/unknown (option|command)|invalid argument|excess arguments/i);
+    expect(stderr).toMatch(/none\.toml|There is no run|is not running|ssh_config/);
     expect(status).toBe(2);
     return Promise.resolve();
   });

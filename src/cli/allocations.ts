@@ -77,6 +77,12 @@ export function allocationsOfSaved({ flags, document }: SettingsInput): Allocati
   return isUsed ? new Allocations(said) : undefined;
 }
 
+/** What Slurm might tell, so that all else can be looked at before. */
+export const imaginedAllocation = ({ nodesPerGroup }: CliOptions): SlurmEnv => ({
+  SLURM_JOB_ID: '0',
+  SLURM_JOB_NODELIST: `node[1-${100 * nodesPerGroup}]`,
+});
+
 /** The first one, which Ctrl-C ends the waiting for. */
 export async function firstAllocation(
   allocations: Allocations | undefined,

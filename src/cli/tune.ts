@@ -28,6 +28,7 @@ import { askForPassphrases } from './passphrases.ts';
 import {
   allocationsOf,
   allocationsOfSaved,
+  imaginedAllocation,
   firstAllocation,
   inTurn,
   resumedInSlurm,
@@ -152,6 +153,8 @@ export async function tune(options: CliOptions): Promise<number> {
         options.json === true,
       );
     }
+    // Nobody should wait for nodes to hear of a slip in a file.
+    if (allocations !== undefined) await loadSettings(options, imaginedAllocation(options));
     loaded = await loadSettings(options, await firstAllocation(allocations, options.dryRun));
     if (options.loadBreakpoint === true) loaded = await withHistory(loaded, options);
     if (options.from !== undefined) loaded = await withStart(loaded, options.from);
