@@ -115,7 +115,9 @@ export async function resumedInSlurm(
 ): Promise<SettingsInput> {
   const { flags, document } = input;
   const { parallel } = document.values;
-  if (flags.simulate === true || !usesSlurm(isTable(parallel) ? parallel : {}, flags)) return input;
+  const isAllocated =
+    input.hosts?.isAllocated === true || usesSlurm(isTable(parallel) ? parallel : {}, flags);
+  if (flags.simulate === true || !isAllocated) return input;
   return moved(input, await firstAllocation(allocations));
 }
 

@@ -13,6 +13,8 @@ export interface HostGroup {
 export interface HostGroups {
   readonly groups: readonly HostGroup[];
   readonly warnings: readonly string[];
+  /** Those of an allocation of Slurm: a later one has others. */
+  readonly isAllocated?: boolean;
 }
 
 /** A host with where it was written. */
@@ -138,6 +140,7 @@ export function hostsOfAllocation(
     devices > 0 && Number.isInteger(devices) ? { slots: devices, ...entry } : entry;
   return {
     groups: groups.map(({ groupId, hosts }) => ({ groupId, hosts: hosts.map(counted) })),
+    isAllocated: true,
     warnings: [
       `hosts of Slurm's allocation ${env['SLURM_JOB_ID'] ?? ''}: ${list}`.replace(' :', ':'),
       ...warnings,
