@@ -98,10 +98,12 @@ export class GroupComparison {
       other === undefined || other.devices === devices
         ? ''
         : `, ${((ratio * other.devices) / devices).toFixed(2)} × an accelerator (${devices} to ${other.devices})`;
-    const what = `group ${id} serves the present configuration at ${ratio.toFixed(2)} × the speed of group ${speeds.reference}${apiece}`;
+    const what = !speeds.isComparable(id)
+      ? `group ${id} does not serve the present configuration, and cannot be compared`
+      : `group ${id} serves the present configuration at ${ratio.toFixed(2)} × the speed of group ${speeds.reference}${apiece}`;
     const so = {
       trust: '',
-      normalize: 'its measurements are scaled by that',
+      normalize: speeds.isScaled(id) ? 'its measurements are scaled by that' : 'its measurements say so',
       strict: 'it is used only while no other group can be',
       exclude: 'it is not used',
     }[speeds.policy];

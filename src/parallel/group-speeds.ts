@@ -96,13 +96,19 @@ export class GroupSpeeds {
     return this.#ratios(id).speed;
   }
 
+  /** Whether it serves the present configuration at all. */
+  isComparable(id: GroupId): boolean {
+    return speedOf(this.#known.get(id)?.performance ?? null) !== undefined;
+  }
+
   deviates(id: GroupId): boolean {
-    return Math.abs(this.ratio(id) - 1) > this.#tolerance;
+    if (this.#reference === undefined || this.policy === 'trust') return false;
+    return !this.isComparable(id) || Math.abs(this.ratio(id) - 1) > this.#tolerance;
   }
 
   /** Whether what it measures is scaled to the reference. */
   isScaled(id: GroupId): boolean {
-    return this.policy === 'normalize' && this.deviates(id);
+    return this.policy === 'normalize' && this.isComparable(id) && this.deviates(id);
   }
 
   /** What the reference would have measured, as far as the present configuration tells; and that this was done. */
@@ -111,7 +117,9 @@ export class GroupSpeeds {
     result: BenchmarkResult,
   ): BenchmarkResult & { readonly raw_performance?: PerformanceIndex } {
     if (!this.isScaled(id)) {
-      const flag = `group ${id} serves the present configuration at ${this.ratio(id).toFixed(2)} × the speed of group ${this.#reference}, and this is as it was measured`;
+      const flag = this.isComparable(id)
+        ? `group ${id} serves the present configuration at ${this.ratio(id).toFixed(2)} × the speed of group ${this.#reference}, and this is as it was measured`
+        : `group ${id} does not serve the present configuration, so that this cannot be compared with other groups`;
       return this.deviates(id) ? { ...result, flags: [...result.flags, flag] } : result;
     }
     const { speed, ttft, tpot, requests } = this.#ratios(id);

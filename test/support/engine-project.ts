@@ -85,6 +85,7 @@ ttft_penalty = 0
 presets = false
 ${toml}
 [parallel]
+groups = "trust"
 retry_delay = 0.1
 ${parallel}
 [parallel.defaults]
