@@ -1,4 +1,5 @@
 import { need } from './base/assert.ts';
+import { ConfigurationError } from './base/errors.ts';
 import { groupId, type GroupId } from './base/units.ts';
 import type { HostEntry } from './config/host-syntax.ts';
 import type { ServiceGroupConfig } from './config/parallel-config.ts';
@@ -27,7 +28,15 @@ function configOf(
 ): ServiceGroupConfig {
   const groups = [{ groupId: id, hosts }];
   const { parallel } = resolveSettings({ ...input, hosts: { groups, warnings: [] } }, registry);
-  return need(parallel.service_groups[0], 'group');
+  const [group, ...more] = parallel.service_groups;
+  if (more.length > 0) {
+    throw new ConfigurationError(
+      'with groups_per_node no hosts join a run that is under way',
+      {},
+      { remedy: 'Start a new run with all hosts; --from this one begins with what it knows.' },
+    );
+  }
+  return need(group, 'group');
 }
 
 /** The settings with the groups that joined and without those that left in earlier sessions of the run. */

@@ -69,6 +69,8 @@ export class Scaling implements AsyncDisposable {
   #seen: number;
   /** The hosts of the hostfile, once it has changed. */
   #wanted: readonly HostEntry[] | undefined;
+  /** What following it has said. */
+  #told = new Set<string>();
   #rounds: Promise<void> | undefined;
 
   constructor(parts: Parts) {
@@ -93,7 +95,7 @@ export class Scaling implements AsyncDisposable {
       try {
         await this.#look();
       } catch (error) {
-        this.#say([`scaling: ${(error as Error).message}`]);
+        this.#say([`scaling: ${(error as Error).message}`], this.#told);
       }
       await systemClock.sleep(every, signal).catch(() => undefined);
     }
@@ -109,6 +111,7 @@ export class Scaling implements AsyncDisposable {
     const changed = changeOf(hostfile.path);
     if (changed !== this.#seen && changed !== 0) {
       this.#seen = changed;
+      this.#told = new Set();
       const { groups } = readHostfile(hostfile.path, 1, hostfile);
       this.#wanted = groups.flatMap(({ hosts }) => hosts);
     }
@@ -155,17 +158,21 @@ export class Scaling implements AsyncDisposable {
       free.slice(index * nodesPerGroup, (index + 1) * nodesPerGroup),
     );
     const { max } = this.#parts.limits;
-    await this.#change(joining.slice(0, Math.max(0, max - pool.size)), leaving);
+    await this.#change(joining.slice(0, Math.max(0, max - pool.size)), leaving, this.#told);
   }
 
   /** @returns what has become of it, which everybody is told */
-  async #change(add: readonly (readonly HostEntry[])[], leaving: readonly GroupId[]): Promise<string[]> {
+  async #change(
+    add: readonly (readonly HostEntry[])[],
+    leaving: readonly GroupId[],
+    told?: Set<string>,
+  ): Promise<string[]> {
     const { pool, limits } = this.#parts;
     const says: string[] = [];
     const left = leaving.filter((id) => !pool.isLeaving(id));
     const after = pool.remaining - left.length + add.length;
     if (left.length > 0 && after < limits.min) {
-      return this.#say([`min_groups = ${limits.min}: group ${left.join(', ')} cannot leave`]);
+      return this.#say([`min_groups = ${limits.min}: group ${left.join(', ')} cannot leave`], told);
     }
     const joined: { readonly group: ServiceGroup; readonly hosts: readonly HostEntry[] }[] = [];
     for (const hosts of add) {
@@ -180,7 +187,7 @@ export class Scaling implements AsyncDisposable {
         says.push(`${names} cannot join: ${(error as Error).message}`);
       }
     }
-    if (joined.length + left.length === 0) return this.#say(says);
+    if (joined.length + left.length === 0) return this.#say(says, told);
     for (const { group } of joined) this.#parts.groups.push(group);
     await this.#append(joined, left);
     for (const id of left) pool.leave(id);
@@ -218,8 +225,12 @@ export class Scaling implements AsyncDisposable {
     });
   }
 
-  #say(lines: string[]): string[] {
-    for (const text of lines) this.#parts.events.emit({ type: 'note', text });
+  /** `told`: what is found again and again is said once. */
+  #say(lines: string[], told?: Set<string>): string[] {
+    for (const text of lines.filter((line) => told?.has(line) !== true)) {
+      told?.add(text);
+      this.#parts.events.emit({ type: 'note', text });
+    }
     return lines;
   }
 }

@@ -9,8 +9,10 @@ export interface Place {
 }
 
 /** Where the service of a plan answers. */
-export function placeOf({ probe }: LaunchPlan): Place {
-  const { hostname, port, protocol } = new URL(probe.url);
+export const placeOf = ({ probe }: LaunchPlan): Place => placeIn(probe.url);
+
+export function placeIn(url: string): Place {
+  const { hostname, port, protocol } = new URL(url);
   const usual = protocol === 'https:' ? 443 : 80;
   return { host: hostname.replace(/^\[|\]$/g, ''), port: port === '' ? usual : Number(port) };
 }

@@ -1,6 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import { ms, type GroupId } from '../base/units.ts';
 import type { GroupDependencies } from './group-dependencies.ts';
+import { placeIn } from './place.ts';
 import type { BenchmarkTarget, Executor, Forwarding, HttpProbe } from './ports.ts';
 
 /** `auto`: where the controller gets no answer itself; never: it is told, and nothing is measured. */
@@ -96,6 +97,9 @@ export class Reach implements HttpProbe {
     answer.catch(() => undefined); // it may be aborted when nobody waits for it any more
     if (clock.now() < this.#nextLook) return undefined;
     this.#nextLook = clock.now() + patience;
+    // One that takes its time is not out of reach.
+    const { host, port } = placeIn(url);
+    if (await this.#straight.listens(host, port, signal)) return answer;
     return this.#askThrough(url, forwarding, signal, ask);
   }
 
@@ -117,8 +121,8 @@ export class Reach implements HttpProbe {
   /** The same URL with a port of this machine in it; undefined where nothing listens. */
   async #through(url: string, forwarding: Forwarding, signal: AbortSignal): Promise<string | undefined> {
     const at = new URL(url);
-    const port = Number(at.port === '' ? (at.protocol === 'https:' ? 443 : 80) : at.port);
-    const host = await this.#placeOf(at.hostname.replace(/^\[|\]$/g, ''), port, forwarding, signal);
+    const { host: asked, port } = placeIn(url);
+    const host = await this.#placeOf(asked, port, forwarding, signal);
     if (host === undefined) return undefined;
     at.hostname = '127.0.0.1';
     at.port = String(await forwarding.port(host, port));

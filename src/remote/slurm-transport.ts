@@ -3,7 +3,6 @@ import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { PassThrough, Transform } from 'node:stream';
-import pLimit from 'p-limit';
 import { abortable, childController, deadline } from '../base/cancellation.ts';
 import { deferred } from '../base/condition.ts';
 import { systemClock } from '../base/clock.ts';
@@ -15,8 +14,6 @@ import type { Channel, ChannelEnd, Files, Transport } from './transport.ts';
 
 /** A node of an allocation of Slurm, where every command is a job step. */
 
-/** Steps that are being set up at the same time, on all nodes: slurmctld is asked for each. */
-const starting = pLimit(16);
 const fileTimeout = ms(60_000);
 const startTimeout = ms(60_000);
 /** For a step to end when its input has ended; then it is cancelled. */
@@ -109,7 +106,7 @@ export class SlurmTransport implements Transport {
     const address = await addressOf(host, signal);
     const transport = new SlurmTransport(job, host, address);
     const own = new LineTail(3);
-    const channel = await transport.#step('echo ready; while IFS= read -r word; do :; done', signal, own);
+    const channel = transport.#step('echo ready; while IFS= read -r word; do :; done', own);
     const ready = deferred<undefined>();
     channel.stdout.once('data', () => ready.resolve(undefined));
     channel.stderr.resume();
@@ -135,8 +132,9 @@ export class SlurmTransport implements Transport {
   }
 
   async open(script: string, signal: AbortSignal): Promise<Channel> {
+    signal.throwIfAborted();
     this.#lost.signal.throwIfAborted();
-    return this.#step(script, signal, new LineTail(3));
+    return Promise.resolve(this.#step(script, new LineTail(3)));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -146,17 +144,14 @@ export class SlurmTransport implements Transport {
     await abortable(Promise.all(open.map(async ({ ended }) => ended)), limit.signal).catch(() => undefined);
   }
 
-  async #step(script: string, signal: AbortSignal, own: LineTail): Promise<Channel> {
-    return starting(async () => {
-      signal.throwIfAborted();
-      const words = [...flags, `--jobid=${this.#job}`, `--nodelist=${this.host}`, 'sh', '-c', script];
-      // Ctrl-C on our terminal is for us: what runs there is ended by the rules.
-      const child = spawn('srun', words, { detached: true, stdio: 'pipe', env: withoutJob() });
-      const channel = this.#channel(child, own);
-      this.#open.add(channel);
-      void channel.ended.then(() => this.#open.delete(channel));
-      return Promise.resolve(channel);
-    });
+  #step(script: string, own: LineTail): Channel {
+    const words = [...flags, `--jobid=${this.#job}`, `--nodelist=${this.host}`, 'sh', '-c', script];
+    // Ctrl-C on our terminal is for us: what runs there is ended by the rules.
+    const child = spawn('srun', words, { detached: true, stdio: 'pipe', env: withoutJob() });
+    const channel = this.#channel(child, own);
+    this.#open.add(channel);
+    void channel.ended.then(() => this.#open.delete(channel));
+    return channel;
   }
 
   #channel(child: ChildProcessWithoutNullStreams, own: LineTail): Channel {
