@@ -13,7 +13,7 @@ import { commandConfig } from '../src/benchmarks/command/command.ts';
 import { parseCommand } from '../src/benchmarks/command/parse.ts';
 import { registry } from '../src/compose.ts';
 import { words } from '../src/base/words.ts';
-import { parseHostfile } from '../src/config/host-lists.ts';
+import { parseHostfile, parseNodeString } from '../src/config/host-lists.ts';
 import { resolveSettings } from '../src/config/settings.ts';
 import { parseToml } from '../src/config/toml.ts';
 import { engineNamed } from '../src/engines/index.ts';
@@ -105,7 +105,11 @@ describe('the documentation', () => {
     const tunes =
       given['engine'] !== undefined || registry.engines.some(({ name }) => given[name] !== undefined);
     const values = { ...(tunes ? {} : { engine: 'emulator' }), ...given };
-    const settings = resolveSettings({ document: { values, origin: {}, files: [] }, flags: {} }, registry);
+    const inSlurm = text.includes('slurm =') ? { hosts: parseNodeString('n0,n1'), slurmJob: '1' } : {};
+    const settings = resolveSettings(
+      { document: { values, origin: {}, files: [] }, flags: {}, ...inSlurm },
+      registry,
+    );
     expect(settings.space.dimensions).toBeGreaterThan(0);
     const [group] = settings.parallel.service_groups;
     const run = { runId: 'r', trialId: trialId(0), start: 0, sharesPaths: false };
@@ -121,10 +125,11 @@ describe('the documentation', () => {
     const lists = [...read('docs/your-cluster.md').matchAll(/```hosts\n([\s\S]*?)```/g)];
     expect(lists).toHaveLength(1);
     const { groups } = parseHostfile(lists[0]?.[1] ?? '', 1, 'page');
+    expect(groups).toHaveLength(25);
     expect(groups.map(({ hosts: [one] }) => one)).toEqual(
       expect.arrayContaining([
         { host: 'worker-1', slots: 4 },
-        { host: 'node01', user: 'me', port: 2222 },
+        { host: 'node09', user: 'me', port: 2222 },
         { host: 'fe80::1', port: 2222 },
         { host: 'web04.example.com' },
       ]),

@@ -192,7 +192,7 @@ function refuseToOverwrite(files: readonly string[], force: boolean): void {
 export async function init(options: InitOptions): Promise<number> {
   return reading(options, async () => {
     const engine = (options.engine ?? 'script') as InitEngine;
-    const groups = hostsOf(options, false, process.env);
+    const groups = hostsOf(options, { hasGroups: false, isAsked: options.parallel === true }, process.env);
     const hosts = groups?.groups.flatMap((group) => group.hosts) ?? [];
     const config = join(options.to, 'config.toml');
     // A list of hosts that is there is good enough, and the user's.

@@ -11,6 +11,7 @@ import {
 } from '../config/settings.ts';
 import { knownKeys } from '../config/validate.ts';
 import { readConfig, type ConfigDocument } from '../config/sources.ts';
+import { usesSlurm } from '../config/parallel-settings.ts';
 import { isTable } from '../config/toml.ts';
 import { absolutePath, knowOwn } from '../own.ts';
 import { simulatedStudy } from './demo-study.ts';
@@ -30,14 +31,13 @@ const hostfileOf = ({ hostfile, nodesPerGroup, include, exclude }: HostFlags): H
 /** The hosts of flags; with --parallel and none of them, and none in the configuration, those of Slurm's allocation. */
 export function hostsOf(
   options: HostFlags,
-  hasGroups: boolean,
+  { hasGroups, isAsked }: { readonly hasGroups: boolean; readonly isAsked: boolean },
   slurm: Readonly<Record<string, string | undefined>>,
 ): HostGroups | undefined {
   const { hostfile, nodeString, nodesPerGroup, include, exclude } = options;
   const selection = { include, exclude };
   if (hostfile !== undefined) return readHostfile(hostfile, nodesPerGroup, selection);
   if (nodeString !== undefined) return parseNodeString(nodeString, selection);
-  const isAsked = options.parallel === true || options.launcher === 'slurm' || options.slurm !== undefined;
   const allocated = isAsked && !hasGroups ? hostsOfAllocation(slurm, nodesPerGroup, selection) : undefined;
   if (allocated === undefined && (include ?? exclude) !== undefined) {
     throw new ConfigurationError(
@@ -49,11 +49,19 @@ export function hostsOf(
   return allocated;
 }
 
-const hasGroups = ({ values }: ConfigDocument): boolean => {
+/** Whether the configuration has groups, and whether somebody asks for some where it has none. */
+function wishes(
+  { values }: ConfigDocument,
+  options: HostFlags,
+): { readonly hasGroups: boolean; readonly isAsked: boolean } {
   const { parallel } = values;
-  const groups = isTable(parallel) ? parallel['service_groups'] : undefined;
-  return Array.isArray(groups) && groups.length > 0;
-};
+  const table = isTable(parallel) ? parallel : {};
+  const { service_groups: groups, enabled } = table;
+  return {
+    hasGroups: Array.isArray(groups) && groups.length > 0,
+    isAsked: options.parallel === true || enabled === true || usesSlurm(table, options),
+  };
+}
 
 export interface Loaded {
   readonly settings: Settings;
@@ -108,7 +116,7 @@ export async function loadSettings(
   };
   const input: SettingsInput = {
     ...{ document, flags, slurmJob: slurm['SLURM_JOB_ID'], hostfile: hostfileOf(options) },
-    hosts: hostsOf(options, hasGroups(document), slurm),
+    hosts: hostsOf(options, wishes(document, options), slurm),
   };
   return { input, settings: resolveSettings(input, registry) };
 }

@@ -113,6 +113,10 @@ async function agentKeys(socket: string | undefined): Promise<Buffer[]> {
 
 const attempts = 3;
 
+/** All that is logged in to on the way, in order. */
+const wayTo = (settings: SshSettings): SshSettings[] =>
+  settings.via === undefined ? [settings] : [...wayTo(settings.via), settings];
+
 /**
  * Asks for the passphrase of a key that is the only way in: no key without one is there, and no agent has it.
  * `ask` resolves to '' where the user has none to give.
@@ -121,8 +125,7 @@ export async function unlockKeys(
   settings: readonly SshSettings[],
   ask: (question: string) => Promise<string>,
 ): Promise<void> {
-  const ways = settings.flatMap((one) => (one.via === undefined ? [one] : [one.via, one]));
-  for (const { identityFiles, agent } of ways) {
+  for (const { identityFiles, agent } of settings.flatMap(wayTo)) {
     const keys = identityFiles.map((file) => ({ file, read: readKey(file) }));
     if (keys.some(({ read }) => read.kind === 'usable')) continue;
     const held = await agentKeys(agent);

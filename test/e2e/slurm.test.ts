@@ -91,10 +91,8 @@ describe.skipIf(!realSlurm.available)('Slurm', () => {
   });
 
   test('an allocation that is taken away: the run goes on in the next one, and loses nothing', async () => {
-    await using project = made(slow);
-    const { child, done, output } = project.start(
-      args('--slurm', '-N 2 --exclusive --time=5', '--events', 'json'),
-    );
+    await using project = made({ ...slow, parallel: 'slurm = "-N 2 --exclusive --time=5"' });
+    const { child, done, output } = project.start(args('--events', 'json'));
     onEvent(child.stdout, /"type":"trial.finished","trialId":2/, () => {
       for (const line of slurm.jobs()) slurm.cancel(line.split(' ')[0]!);
     });
