@@ -1,7 +1,8 @@
+import { deadline } from '../base/cancellation.ts';
 import type { Clock } from '../base/clock.ts';
 import type { ModelEvalStateError } from '../base/errors.ts';
 import type { EventSink } from '../base/events.ts';
-import { ms, toSeconds, type GroupId } from '../base/units.ts';
+import { ms, toSeconds, type GroupId, type Ms } from '../base/units.ts';
 import type { Suggestion } from '../core/pso/optimizer.ts';
 import type { PerformanceIndex } from '../core/fitness/fitness.ts';
 import type { ServingParams } from '../core/space/field.ts';
@@ -21,6 +22,9 @@ export interface ComparisonOptions {
   /** The present configuration. */
   readonly present: ServingParams;
 }
+
+/** Equal groups are not equally fast to the second. */
+const leastWait = ms(10_000);
 
 /** Measures the present configuration on every group before its first trial, and acts on those that differ. */
 export class GroupComparison {
@@ -42,16 +46,30 @@ export class GroupComparison {
   ): Promise<'here' | 'elsewhere' | ModelEvalStateError> {
     const { speeds, store, clock } = this.#options;
     if (speeds.policy === 'trust') return 'here';
+    const began = clock.now();
     if (!speeds.isKnown(group)) {
       const failure = await this.#measure(group, suggestion, signal);
       if (failure !== undefined) return failure;
     }
-    await speeds.settled(signal);
+    if (speeds.reference === undefined) await this.#others(ms(clock.now() - began), signal);
     const reference = speeds.choose();
     if (reference !== undefined) {
       await store.append({ type: 'groups-compared', at: clock.wallTime().toISOString(), reference });
     }
     return this.#judge(group);
+  }
+
+  /** Waits for those that are being measured as well, but not for one that hangs: it is compared when it comes. */
+  async #others(took: Ms, signal: AbortSignal): Promise<void> {
+    const { speeds, clock } = this.#options;
+    const began = clock.now();
+    while (speeds.underway > 0) {
+      const waited = clock.now() - began;
+      if (waited >= 3 * Math.max(leastWait, took)) return;
+      if (speeds.isMostlyKnown && waited >= Math.max(leastWait, took / 2)) return;
+      using look = deadline(clock, ms(1000), () => new Error('look again'), signal);
+      await speeds.change(look.signal).catch(() => signal.throwIfAborted());
+    }
   }
 
   /** @returns what is wrong with its machines */

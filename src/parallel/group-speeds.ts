@@ -67,9 +67,17 @@ export class GroupSpeeds {
     this.#changed.notify();
   }
 
-  /** Until nobody is being measured: what a group is compared with is what most of them do. */
-  async settled(signal: AbortSignal): Promise<void> {
-    while (this.#underway.size > 0) await this.#changed.wait(signal);
+  /** How many are being measured. What a group is compared with is what most of them do. */
+  get underway(): number {
+    return this.#underway.size;
+  }
+
+  get isMostlyKnown(): boolean {
+    return this.#known.size > this.#underway.size;
+  }
+
+  async change(signal: AbortSignal): Promise<void> {
+    await this.#changed.wait(signal);
   }
 
   /** The group that the others are compared with, kept from its first use on. @returns it where it is new */

@@ -30,6 +30,12 @@ export const newMember = (group: ServiceGroup, clock: Clock): Member => ({
   isLeaving: false,
 });
 
+/** A group that was told to leave while it was being connected lets go of its machines. */
+export async function closed({ isLeaving, group }: Member): Promise<boolean> {
+  if (isLeaving) await group[Symbol.asyncDispose]();
+  return isLeaving;
+}
+
 const firstRepairPause = 50;
 const longestRepairPause = 30_000;
 

@@ -6,7 +6,7 @@ import { CommunicationError, asOptimizerError, type ModelEvalStateError } from '
 import type { EventSink } from '../base/events.ts';
 import { ms, toSeconds, type GroupId, type Ms } from '../base/units.ts';
 import { CircuitBreaker, circuitPolicy, type Circuit } from '../core/resilience/circuit-breaker.ts';
-import { allDown, inUse, newMember, repairPause, waitingText, type Member } from './pool-member.ts';
+import { allDown, closed, inUse, newMember, repairPause, waitingText, type Member } from './pool-member.ts';
 import type { ServiceGroup } from './service-group.ts';
 
 export interface PoolOptions {
@@ -269,6 +269,7 @@ export class ServiceGroupPool implements AsyncDisposable {
         if (member.isLeaving) return;
         if (attempt > 0) await clock.sleep(repairPause(member, attempt), signal);
         await member.group.connect(signal, { retry: false });
+        if (await closed(member)) return;
         member.down = undefined;
         events.emit({ type: 'group.recovered', groupId: member.group.id });
         this.#changed.notify();

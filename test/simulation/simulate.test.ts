@@ -605,6 +605,16 @@ describe('unequal groups', () => {
     );
   });
 
+  test('nobody waits for a group that takes ten times as long', async () => {
+    const more = { parallel: { groups: 'normalize', evaluation_timeout: 100_000 } };
+    const { entries, measured, notes } = await run('normalize', [1, 1, 0.1, 1], more);
+    const late = entries.findIndex((entry) => entry.type === 'group-measured' && entry.group_id === 2);
+    const told = entries.slice(0, late).filter(({ type }) => type === 'told');
+    expect(measured.map(({ group_id }) => group_id)).toContain(2);
+    expect(told.length).toBeGreaterThan(3);
+    expect(notes.join('\n')).toMatch(/group 2 serves the present configuration at 0\.\d+ × /);
+  });
+
   test('trust: nothing is measured for it', async () => {
     const { measured, on } = await run('trust');
     expect(measured).toEqual([]);
