@@ -56,6 +56,14 @@ const graceMs = 2000;
 
 const post = (worker: Worker, message: ToWorker): void => worker.postMessage(message);
 
+/** By itself, if it can: to terminate a thread while others start or end has crashed Node (nodejs/node#56312). */
+async function endOf(worker: Worker): Promise<void> {
+  const gone = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
+  post(worker, { type: 'end' });
+  const timer = setTimeout(() => void worker.terminate(), graceMs);
+  await gone.finally(() => clearTimeout(timer));
+}
+
 /** Threads that make load; kept for the next measurement. */
 export class LoadThreads implements AsyncDisposable {
   readonly #idle: Worker[] = [];
@@ -118,7 +126,7 @@ export class LoadThreads implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all(this.#idle.splice(0).map(async (worker) => worker.terminate()));
+    await Promise.all(this.#idle.splice(0).map(endOf));
   }
 
   #keep(worker: Worker): void {

@@ -10,7 +10,9 @@ export type ToWorker =
   | { readonly type: 'run'; readonly job: LoadJob }
   /** The measurement begins at this moment, in ms since 1970. */
   | { readonly type: 'begin'; readonly atMs: number }
-  | { readonly type: 'abort' };
+  | { readonly type: 'abort' }
+  /** Nothing comes any more: the thread has no other reason to live. */
+  | { readonly type: 'end' };
 export type FromWorker =
   /** Warmed up. */
   | { readonly type: 'ready' }
@@ -55,6 +57,7 @@ async function run(job: LoadJob): Promise<FromWorker> {
 port.on('message', (message: ToWorker) => {
   if (message.type === 'run') void run(message.job).then(send);
   else if (message.type === 'begin') running?.begin.resolve(message.atMs);
+  else if (message.type === 'end') port.close();
   else {
     running?.controller.abort(new Error('aborted'));
     running?.begin.resolve(0);
