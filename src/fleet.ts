@@ -50,7 +50,13 @@ export function withFleet(sources: Sources, entries: readonly JournalEntry[], re
     for (const { group_id: id, hosts } of added) groups.set(id, configOf(sources, registry, id, hosts));
     for (const id of left) groups.delete(id);
   }
-  if (groups.size === 0) return settings;
+  if (groups.size === 0) {
+    throw new ConfigurationError(
+      'All groups have left this run',
+      {},
+      { remedy: 'Start a new run with other hosts; --from this one begins with what it knows.' },
+    );
+  }
   return {
     ...settings,
     parallel: settings.parallel.withGroups([...groups.values()]),

@@ -1,5 +1,6 @@
 import { need } from './base/assert.ts';
-import { settleAll } from './base/cancellation.ts';
+import { abortable, childController, settleAll } from './base/cancellation.ts';
+import { CommunicationError } from './base/errors.ts';
 import { parseHosts } from './config/host-syntax.ts';
 import { NodeConfig } from './config/parallel-config.ts';
 import type { Connector, Executor, LoadPlace, NodeFacts, NodeProbe } from './parallel/ports.ts';
@@ -14,6 +15,7 @@ export class LoadHosts implements AsyncDisposable {
   readonly #open = new Map<string, Promise<LoadHost>>();
   readonly #parts: { readonly connector: Connector; readonly probe: NodeProbe };
   readonly #like: NodeConfig;
+  readonly #stop = childController();
 
   /** They are reached as `like`, but for what is said of them. */
   constructor(parts: { readonly connector: Connector; readonly probe: NodeProbe }, like: NodeConfig) {
@@ -23,24 +25,28 @@ export class LoadHosts implements AsyncDisposable {
 
   /** @throws CommunicationError, ConfigurationError */
   async at(place: Exclude<LoadPlace, 'master' | 'controller'>, signal: AbortSignal): Promise<LoadHost> {
-    const known = this.#open.get(place);
-    if (known !== undefined) {
-      const host = await known;
-      if (!host.executor.lost.aborted) return host;
-    }
-    const opening = this.#connect(place, signal);
-    this.#open.set(place, opening);
-    opening.catch(() => this.#open.delete(place));
-    return opening;
+    return abortable(this.#open.get(place) ?? this.#begin(place), signal);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort(new CommunicationError('the study has ended'));
     const opened = await Promise.allSettled(this.#open.values());
     await settleAll(
       opened.map(async (one) => {
         if (one.status === 'fulfilled') await one.value.executor[Symbol.asyncDispose]();
       }),
     );
+  }
+
+  /** For all who wait: whoever asked first may give up. */
+  async #begin(place: string): Promise<LoadHost> {
+    const opening = this.#connect(place, this.#stop.signal);
+    this.#open.set(place, opening);
+    const forget = (): void => {
+      if (this.#open.get(place) === opening) this.#open.delete(place);
+    };
+    opening.then(({ executor }) => executor.lost.addEventListener('abort', forget, { once: true }), forget);
+    return opening;
   }
 
   async #connect(place: string, signal: AbortSignal): Promise<LoadHost> {

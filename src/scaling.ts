@@ -169,10 +169,10 @@ export class Scaling implements AsyncDisposable {
   ): Promise<string[]> {
     const { pool, limits } = this.#parts;
     const says: string[] = [];
-    const left = leaving.filter((id) => !pool.isLeaving(id));
-    const after = pool.remaining - left.length + add.length;
-    if (left.length > 0 && after < limits.min) {
-      return this.#say([`min_groups = ${limits.min}: group ${left.join(', ')} cannot leave`], told);
+    let left = leaving.filter((id) => !pool.isLeaving(id));
+    if (left.length > 0 && pool.remaining - left.length + add.length < limits.min) {
+      says.push(`min_groups = ${limits.min}: group ${left.join(', ')} cannot leave`);
+      left = [];
     }
     const joined: { readonly group: ServiceGroup; readonly hosts: readonly HostEntry[] }[] = [];
     for (const hosts of add) {

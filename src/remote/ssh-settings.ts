@@ -182,9 +182,23 @@ function jumpOf(
   return { ...settings, identityFiles: [key, ...settings.identityFiles.filter((file) => file !== key)] };
 }
 
+/** They get into commands of ssh_config (`ProxyCommand`, `Match exec`), as with OpenSSH, which refuses the same. */
+function refuseShellWords(what: string, word: string | undefined): void {
+  if (word === undefined || /^(?!-)[^\s'"`$\\;&<>|(){}*?!#~]+$/.test(word)) return;
+  throw new ConfigurationError(
+    `${JSON.stringify(word)} is no ${what}`,
+    {},
+    {
+      remedy: `Write the ${what} without blanks and characters of the shell, or give it a Host in ~/.ssh/config.`,
+    },
+  );
+}
+
 /** `hops`: ways that were named, in place of those of ssh_config. */
 function resolve(node: SshNode, around: Surroundings, hops?: string, depth = 0): SshSettings {
   const { home } = around;
+  refuseShellWords('host name', node.host);
+  refuseShellWords('user name', node.username);
   const config = named(node.ssh_config, 'ssh_config', 'Check -F/--ssh-config or ssh_config.', home);
   const options = sshOptionsOf(node.host, config, home);
   const me = userInfo();

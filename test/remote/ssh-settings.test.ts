@@ -64,3 +64,11 @@ test('a key that is not there is named', () => {
     /The identity file \/no\/key does not exist/,
   );
 });
+
+test.each([
+  [{ host: 'a;reboot' }, /"a;reboot" is no host name/],
+  [{ host: '-oProxyCommand=x' }, /is no host name/],
+  [{ host: 'a', username: '$(id)' }, /is no user name/],
+])('words of the shell get into no command of ssh_config: %o', (node, message) => {
+  expect(() => sshSettings(new NodeConfig(node), home(), {})).toThrow(message);
+});
