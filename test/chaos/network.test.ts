@@ -31,6 +31,23 @@ describe.skipIf(!available)('a link that is cut', () => {
       parallel: `lease_timeout = 5\n${options.parallel ?? ''}`,
     });
 
+  test('while the run connects: its group is left out, and all is measured elsewhere', async () => {
+    await using project = made();
+    const { done, output } = project.start([...project.args, '--nodes-per-group', '1', '--events', 'json']);
+    await waitFor(() => project.hasRun(), 'a run');
+    network.cut(1);
+    try {
+      const { code, stderr } = await done;
+      expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+      expect(output()).toContain('"type":"group.down","groupId":1');
+      expectAllTold(project, 12);
+      expect(project.summary().evaluations.failed).toBe(0);
+      await expectNothingLeft(project, guardianLimit);
+    } finally {
+      network.heal(1);
+    }
+  });
+
   test.each([
     ['start', /"trial.phase","trialId":\d+,"groupId":1,"phase":"start"/, {}],
     ['benchmark', /"trial.phase","trialId":\d+,"groupId":1,"phase":"benchmark"/, {}],

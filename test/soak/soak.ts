@@ -1,13 +1,15 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { createRng } from '../../src/base/rng.ts';
+import { createRng, type Rng } from '../../src/base/rng.ts';
 import { toldIn } from '../chaos/promises.ts';
-import { Project } from '../support/project.ts';
 import build from '../support/build.ts';
-import { realSshd } from '../support/sshd.ts';
+import { namespacesAreAvailable, startNamespaces, type Namespaces } from '../support/netns.ts';
+import { Project } from '../support/project.ts';
+import { realSshd, type SshdCluster } from '../support/sshd.ts';
 
 /**
  * Many evaluations on eight groups with faults by chance, 5 % of each kind: services that exit, run out of memory,
- * lose their network, are killed, hang, or do not hear TERM; and SSH servers that die, alone or with all they serve.
+ * lose their network, are killed, hang, or do not hear TERM; SSH servers that die, alone or with all they serve; and
+ * links that are cut, where networks of our own can be made.
  * Everything must be accounted for, nothing left, and the memory of the controller flat. `npm run soak -- [N] [TIMES]`
  */
 
@@ -24,8 +26,34 @@ interface Outcome {
 const mean = (values: readonly number[]): number =>
   values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length);
 
+const hosts = 8;
+
+type Fault = 'machine' | 'sshd' | 'link';
+
+/** Takes one host away for a while. */
+async function breakOne(
+  fault: Fault,
+  index: number,
+  { cluster, network, rng }: { cluster: SshdCluster; network: Namespaces | undefined; rng: Rng },
+): Promise<void> {
+  const host = cluster.hosts[index];
+  if (host === undefined) return;
+  if (fault === 'link') {
+    network?.cut(index);
+    // Some are back before anybody has noticed, and some only after the keep-alive has.
+    await delay(500 + rng.next() * 12_000);
+    network?.heal(index);
+    return;
+  }
+  if (fault === 'machine') host.kill();
+  else host.killServer();
+  await delay(1000 + rng.next() * 2000);
+  await host.start();
+}
+
 async function soak(seed: number): Promise<Outcome> {
-  await using cluster = await realSshd.start(8);
+  using network = namespacesAreAvailable() ? startNamespaces(hosts) : undefined;
+  await using cluster = await realSshd.start(hosts, undefined, network && { network });
   await using project = new Project(cluster, {
     ...{ particles: 10, iters: Math.ceil(evaluations / 10), seqs: [1, 4096], concurrency: [4, 16] },
     parallel: 'lease_timeout = 10\nretry_count = 4',
@@ -45,23 +73,29 @@ async function soak(seed: number): Promise<Outcome> {
   ]);
   const rng = createRng(seed).fork('machines');
   const memory: number[] = [];
-  let [deaths, running] = [0, true];
+  const kinds: readonly Fault[] = network ? ['machine', 'sshd', 'link'] : ['machine', 'sshd'];
+  const broken = { machine: 0, sshd: 0, link: 0 };
+  const until = new AbortController();
   const look = setInterval(() => memory.push(project.residentMiB(child.pid ?? 0)), 500);
   const machines = (async () => {
-    while (running) {
+    const away = new Map<number, Promise<void>>();
+    while (!until.signal.aborted) {
       await delay(1000);
-      const host = cluster.hosts[Math.floor(rng.next() * 8)];
-      if (host === undefined || rng.next() > 8 * share) continue;
-      deaths++;
-      if (rng.next() < 0.5) host.kill();
-      else host.killServer();
-      await delay(1000 + rng.next() * 2000);
-      await host.start();
+      const index = Math.floor(rng.next() * hosts);
+      const fault = kinds[Math.floor(rng.next() * kinds.length)];
+      // As often for each kind as one in 20 evaluations.
+      if (fault === undefined || away.has(index) || rng.next() > 2 * share * kinds.length) continue;
+      broken[fault]++;
+      away.set(
+        index,
+        breakOne(fault, index, { cluster, network, rng }).finally(() => away.delete(index)),
+      );
     }
+    await Promise.all(away.values());
   })();
   const { code, stderr } = await done;
   const seconds = (performance.now() - began) / 1000;
-  running = false;
+  until.abort();
   clearInterval(look);
   await machines;
   // What was left on a machine that died is for its guardian.
@@ -94,7 +128,9 @@ async function soak(seed: number): Promise<Outcome> {
       ['infeasible', e.infeasible],
       ['failed', e.failed],
       ['retried', e.retried],
-      ['SSH servers that died', deaths],
+      ['machines that went down', broken.machine],
+      ['SSH servers that died', broken.sshd],
+      ['links that were cut', network ? broken.link : 'not possible here'],
       ['processes left', orphans.length],
       ['controller, early (MiB)', mean(early).toFixed(0)],
       ['controller, late (MiB)', mean(late).toFixed(0)],
