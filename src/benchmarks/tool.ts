@@ -27,6 +27,9 @@ export interface Tool {
   readonly where: LoadPlace;
   readonly argv: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
+  readonly stdin?: string;
+  /** What to do where its program is not there. */
+  readonly ifMissing?: string;
 }
 
 export interface ToolOutput {
@@ -55,12 +58,17 @@ async function keepWords(context: BenchmarkContext, name: string, text: string):
   if (text !== '') await context.keep({ name, content: text.endsWith('\n') ? text : `${text}\n` });
 }
 
-async function execute(tool: Tool, host: ToolHost, context: BenchmarkContext): Promise<ToolOutput> {
+/**
+ * Runs a tool to its end, in a directory of its own.
+ * @throws BenchmarkExecutionError; the reason of the abort when time is over
+ */
+export async function runIn(host: ToolHost, tool: Tool, context: BenchmarkContext): Promise<ToolOutput> {
   const command = host.wrap({
     argv: ['sh', '-c', inOwnDirectory, 'sh', host.directory, ...tool.argv],
     label: tool.argv.slice(0, 3).join(' '),
     cwd: host.cwd,
     env: { ...host.env, ...tool.env },
+    ...(tool.stdin === undefined ? {} : { stdin: tool.stdin }),
   });
   try {
     const { signal, timeout } = context;
@@ -77,7 +85,8 @@ async function execute(tool: Tool, host: ToolHost, context: BenchmarkContext): P
       cause: error,
       blame: missing ? 'operator' : 'benchmark',
       remedy: missing
-        ? `Install ${tool.argv[0] ?? tool.name} where it runs (${tool.where}), or use -b builtin.`
+        ? (tool.ifMissing ??
+          `Install ${tool.argv[0] ?? tool.name} where it runs (${tool.where}), or use -b builtin.`)
         : `See ${tool.name}.err in the trial's folder.`,
     });
   }
@@ -111,7 +120,7 @@ export async function runTool(
   wanted: (path: string) => boolean,
 ): Promise<ToolOutput> {
   const host = await context.toolHost(tool.where);
-  const said = await execute(tool, host, context);
+  const said = await runIn(host, tool, context);
   await keepWords(context, `${tool.name}.log`, said.stdout + said.stderr);
   const files = await collect(host, context, wanted);
   for (const { path, text } of files) await context.keep({ name: path.replaceAll('/', '_'), content: text });

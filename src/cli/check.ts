@@ -48,7 +48,7 @@ function placeOf({ benchmarkConfig }: Settings): Exclude<LoadPlace, 'master'> | 
 }
 
 /** The program that makes the load, where it is started there; none of a benchmark that starts none. */
-function loadPrograms({ benchmarkConfig }: Settings, where: LoadPlace): readonly string[] {
+function loadPrograms({ benchmark, benchmarkConfig }: Settings, where: LoadPlace): readonly string[] {
   const {
     run_on,
     before = [],
@@ -61,6 +61,7 @@ function loadPrograms({ benchmarkConfig }: Settings, where: LoadPlace): readonly
     readonly command?: string | { readonly serving?: string };
   };
   if (run_on !== where) return [];
+  if (benchmark === 'builtin') return where === 'controller' ? [] : ['node'];
   const isScript = typeof command === 'object' && (command.serving ?? '') !== '';
   const own = isScript
     ? ['python3']

@@ -1,13 +1,14 @@
 import type { Judged } from '../../src/core/fitness/fitness.ts';
-import type { BenchmarkContext } from '../../src/parallel/ports.ts';
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import type { BenchmarkContext, BenchmarkResult, ToolHost } from '../../src/parallel/ports.ts';
+import { LocalExecutor } from '../../src/remote/remote-executor.ts';
+import { mkdtempSync, readdirSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { never } from '../../src/base/cancellation.ts';
 import { systemClock } from '../../src/base/clock.ts';
-import { ConfigurationError } from '../../src/base/errors.ts';
+import { BenchmarkExecutionError, ConfigurationError } from '../../src/base/errors.ts';
 import { createRng } from '../../src/base/rng.ts';
 import { groupId, ms, trialId } from '../../src/base/units.ts';
 import { BuiltinBenchmark } from '../../src/benchmarks/builtin/builtin.ts';
@@ -22,57 +23,86 @@ afterAll(async () => benchmark[Symbol.asyncDispose]());
 /** POSTs that were no requests for tokens. */
 const resets: string[] = [];
 
-async function measure(
-  listener: RequestListener,
-  table: object = {},
-  params: Record<string, number> = {},
-  metrics?: (read: number) => string,
-  signal = never,
-  isHopeless?: BenchmarkContext['isHopeless'],
-  canary = false,
-) {
-  let reads = 0;
-  const server = createServer((request, response) => {
-    if (request.method === 'POST' && request.url?.startsWith('/v1/') === true)
-      return listener(request, response);
-    if (request.method === 'POST') resets.push(request.url ?? '');
-    response.statusCode = metrics === undefined || request.url !== '/metrics' ? 404 : 200;
-    return response.end(metrics?.(reads++) ?? 'no such path');
-  }).listen(0, '127.0.0.1');
-  await new Promise((ready) => server.once('listening', ready));
-  const { port } = server.address() as { port: number };
-  const config = builtinConfig.parse({
-    num_prompts: 20,
-    num_warmups: 0,
-    input_len: 12,
-    output_len: 5,
-    timeout: 20,
-    ...table,
-  });
-  const context = {
-    signal,
-    clock: systemClock,
-    events: { emit: () => undefined },
-    trialId: trialId(0),
-    groupId: groupId(0),
-    attempt: 0,
-    runId: 'r',
-    seed: 1,
-    timeout: ms(60_000),
-    sampleSize: undefined,
-    isHopeless,
-    canary,
-    toolHost: async () => Promise.reject(new Error('it needs none')),
-    progress: () => undefined,
-    keep: async () => Promise.resolve(),
-  };
-  try {
-    return await benchmark.run(config, { baseUrl: `http://127.0.0.1:${port}`, model: 'm' }, params, context);
-  } finally {
-    server.closeAllConnections();
-    server.close();
-  }
+interface MeasureOptions {
+  readonly metrics?: (read: number) => string;
+  readonly signal?: AbortSignal;
+  readonly isHopeless?: BenchmarkContext['isHopeless'];
+  readonly canary?: boolean;
+  readonly progress?: BenchmarkContext['progress'];
+  readonly toolHost?: Partial<ToolHost>;
 }
+type Measure = (
+  listener: RequestListener,
+  table?: object,
+  params?: Record<string, number>,
+  options?: MeasureOptions,
+) => Promise<BenchmarkResult>;
+
+const places = ['controller', 'master'] as const;
+const elsewhere = mkdtempSync(join(tmpdir(), 'load-host-'));
+const master: ToolHost = {
+  executor: new LocalExecutor(),
+  directory: join(elsewhere, 'bench'),
+  cwd: elsewhere,
+  env: {},
+  wrap: (command) => command,
+};
+
+const measureOn =
+  (place: (typeof places)[number]): Measure =>
+  async (listener, table = {}, params = {}, options = {}) => {
+    const { metrics, signal = never, isHopeless, canary = false, progress = () => undefined } = options;
+    let reads = 0;
+    const server = createServer((request, response) => {
+      if (request.method === 'POST' && request.url?.startsWith('/v1/') === true)
+        return listener(request, response);
+      if (request.method === 'POST') resets.push(request.url ?? '');
+      response.statusCode = metrics === undefined || request.url !== '/metrics' ? 404 : 200;
+      return response.end(metrics?.(reads++) ?? 'no such path');
+    }).listen(0, '127.0.0.1');
+    await new Promise((ready) => server.once('listening', ready));
+    const { port } = server.address() as { port: number };
+    const config = builtinConfig.parse({
+      num_prompts: 20,
+      num_warmups: 0,
+      input_len: 12,
+      output_len: 5,
+      timeout: 20,
+      run_on: place,
+      ...table,
+    });
+    const context = {
+      signal,
+      clock: systemClock,
+      events: { emit: () => undefined },
+      trialId: trialId(0),
+      groupId: groupId(0),
+      attempt: 0,
+      runId: 'r',
+      seed: 1,
+      timeout: ms(60_000),
+      sampleSize: undefined,
+      isHopeless,
+      canary,
+      toolHost: async () =>
+        place === 'controller'
+          ? Promise.reject(new Error('it needs none'))
+          : Promise.resolve({ ...master, ...options.toolHost }),
+      progress,
+      keep: async () => Promise.resolve(),
+    };
+    try {
+      return await benchmark.run(
+        config,
+        { baseUrl: `http://127.0.0.1:${port}`, model: 'm' },
+        params,
+        context,
+      );
+    } finally {
+      server.closeAllConnections();
+      server.close();
+    }
+  };
 
 /** Streams `chunks` events that hold `perEvent` tokens each. */
 const stream =
@@ -96,7 +126,54 @@ const stream =
     response.end(options.done === false ? '' : 'data: [DONE]\n\n');
   };
 
-describe('the built-in load generator', () => {
+describe('the built-in load generator on another machine', () => {
+  const measure = measureOn('master');
+
+  test('tells how far it is, takes the agent there once, and leaves nothing else', async () => {
+    const told: [number, number][] = [];
+    await measure(
+      stream({ delayMs: 10 }),
+      { num_prompts: 30, max_concurrency: 2, output_len: 20 },
+      {},
+      { progress: (done, total) => told.push([done, total]) },
+    );
+    expect(told.length).toBeGreaterThan(0);
+    expect(told.every(([done, total]) => done > 0 && total === 30)).toBe(true);
+    const [agent, ...more] = readdirSync(elsewhere);
+    expect(agent).toMatch(/^load-agent-[0-9a-f]{12}\.mjs$/);
+    expect(more).toEqual([]);
+  });
+
+  test.each([
+    [
+      'no Node',
+      'exec nosuchnode',
+      /Install Node 20 or newer on master, or set run_on = "controller"/,
+      'operator',
+    ],
+    [
+      'an old Node',
+      'exec node --import "data:text/javascript,Object.defineProperty(process.versions,\'node\',{value:\'18.1.0\'})" "$@"',
+      /Node 18\.1\.0 is too old/,
+      'operator',
+    ],
+    ['an agent that dies', 'kill -9 $$', /signal|137/, 'benchmark'],
+  ])('%s is told with a remedy', async (_, body, says, blame) => {
+    const bin = mkdtempSync(join(tmpdir(), 'node-'));
+    writeFileSync(join(bin, 'node'), `#!/bin/sh\nPATH=\${PATH#*:}\n${body}\n`, { mode: 0o755 });
+    const env = { PATH: `${bin}:${process.env['PATH']}` };
+    const failed: unknown = await measure(stream(), {}, {}, { toolHost: { env } }).catch(
+      (error: unknown) => error,
+    );
+    expect(failed).toBeInstanceOf(BenchmarkExecutionError);
+    const { message, remedy, blame: found } = failed as BenchmarkExecutionError;
+    expect(`${message} ${remedy}`).toMatch(says);
+    expect(found).toBe(blame);
+  });
+});
+
+describe.each(places)('the built-in load generator on the %s', (place) => {
+  const measure = measureOn(place);
   test('measures TTFT with the first token and TPOT without it', async () => {
     const { performance, percentiles, raw } = await measure(stream({ delayMs: 20 }), { max_concurrency: 4 });
     expect(performance.success_rate).toBe(1);
@@ -232,8 +309,7 @@ describe('the built-in load generator', () => {
       stream({ delayMs: 50 }),
       { num_prompts: 200, threads: 2 },
       {},
-      undefined,
-      stop.signal,
+      { signal: stop.signal },
     );
     setTimeout(() => stop.abort(new Error('enough')), 300);
     await expect(cut).rejects.toThrow('enough');
@@ -246,10 +322,17 @@ describe('the built-in load generator', () => {
     const slow = { num_prompts: 40, max_concurrency: 4, output_len: 60, threads: 2 };
     const seen: Judged[] = [];
     const began = performance.now();
-    const result = await measure(stream({ delayMs: 15 }), slow, {}, undefined, never, (bounds) => {
-      seen.push(bounds);
-      return (bounds.generate_speed ?? 0) < 2000;
-    });
+    const result = await measure(
+      stream({ delayMs: 15 }),
+      slow,
+      {},
+      {
+        isHopeless: (bounds) => {
+          seen.push(bounds);
+          return (bounds.generate_speed ?? 0) < 2000;
+        },
+      },
+    );
     // All of it would take 9 s.
     expect(performance.now() - began).toBeLessThan(6000);
     expect(result.censored?.running.generate_speed).toBeLessThan(result.performance.generate_speed!);
@@ -267,12 +350,12 @@ describe('the built-in load generator', () => {
     expect(traits).toEqual({ output_tokens: 7 });
     expect(canary).toBeUndefined();
     const seen: string[] = [];
-    const asked = await measure(stream({ seen }), {}, {}, undefined, never, undefined, true);
+    const asked = await measure(stream({ seen }), {}, {}, { canary: true });
     expect(asked.canary).toHaveLength(20);
     expect(new Set(asked.canary)).toEqual(new Set([' x'.repeat(16)]));
     expect(seen.slice(0, 20)).toContain('The capital of France is');
     const deaf: RequestListener = (_request, response) => void response.writeHead(500).end();
-    await expect(measure(deaf, {}, {}, undefined, never, undefined, true)).rejects.toThrow('HTTP 500');
+    await expect(measure(deaf, {}, {}, { canary: true })).rejects.toThrow('HTTP 500');
   });
 
   test('several threads share the requests and the concurrency', async () => {
@@ -297,13 +380,40 @@ describe('the built-in load generator', () => {
     const metrics = (read: number): string =>
       `# HELP x\nvllm:num_preemptions_total{engine="0"} ${3 + read * 4}\nvllm:num_preemptions_total{engine="1"} 1\n` +
       `vllm:prefix_cache_queries_total ${100 + 50 * read}\nvllm:prefix_cache_hits_total ${10 + 5 * read}\n`;
-    const { raw } = await measure(stream(), {}, {}, metrics);
+    const { raw } = await measure(stream(), {}, {}, { metrics });
     expect((JSON.parse(raw[0]!.content) as { server_metrics: object }).server_metrics).toEqual({
       preemptions: 4,
       prefix_cache_hit_ratio: 0.1,
     });
   });
 
+  test('speaks to chats', async () => {
+    const bodies: { messages?: { content: string }[] }[] = [];
+    const chat = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+      let body = '';
+      for await (const chunk of request) body += String(chunk);
+      bodies.push(JSON.parse(body) as (typeof bodies)[number]);
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      const event = (value: object): void => void response.write(`data: ${JSON.stringify(value)}\n\n`);
+      event({ choices: [{ delta: { role: 'assistant' }, finish_reason: null }] });
+      event({ choices: [{ delta: { reasoning_content: 'hm' }, finish_reason: null }] });
+      event({ choices: [{ delta: { content: 'yes' }, finish_reason: 'stop' }] });
+      event({ choices: [], usage: { prompt_tokens: 5, completion_tokens: 2 } });
+      response.end('data: [DONE]\n\n');
+    };
+    const { performance, raw } = await measure((request, response) => void chat(request, response), {
+      endpoint: 'chat',
+    });
+    expect(performance.success_rate).toBe(1);
+    expect(JSON.parse(raw[0]!.content)).toMatchObject({
+      total_output_tokens: 40,
+      endpoint_type: 'openai-chat',
+    });
+    expect(bodies[0]?.messages?.[0]?.content).toMatch(/\w+ \w+/);
+  });
+});
+
+describe('what the built-in load generator is asked and answers', () => {
   test('a measurement by a generator that was late is marked', () => {
     const job = { baseUrl: '', endpoint: 'chat', prompts: [{}], maxConcurrency: 1 } as unknown as LoadJob;
     const outcome = {
@@ -330,31 +440,6 @@ describe('the built-in load generator', () => {
       'distorted: the generator was 25 ms late (p99)',
     ]);
     expect(summarizeLoad(job, config, { ...load, loopDelayP99Ms: 15 }, about).flags).toEqual([]);
-  });
-
-  test('speaks to chats', async () => {
-    const bodies: { messages?: { content: string }[] }[] = [];
-    const chat = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
-      let body = '';
-      for await (const chunk of request) body += String(chunk);
-      bodies.push(JSON.parse(body) as (typeof bodies)[number]);
-      response.writeHead(200, { 'content-type': 'text/event-stream' });
-      const event = (value: object): void => void response.write(`data: ${JSON.stringify(value)}\n\n`);
-      event({ choices: [{ delta: { role: 'assistant' }, finish_reason: null }] });
-      event({ choices: [{ delta: { reasoning_content: 'hm' }, finish_reason: null }] });
-      event({ choices: [{ delta: { content: 'yes' }, finish_reason: 'stop' }] });
-      event({ choices: [], usage: { prompt_tokens: 5, completion_tokens: 2 } });
-      response.end('data: [DONE]\n\n');
-    };
-    const { performance, raw } = await measure((request, response) => void chat(request, response), {
-      endpoint: 'chat',
-    });
-    expect(performance.success_rate).toBe(1);
-    expect(JSON.parse(raw[0]!.content)).toMatchObject({
-      total_output_tokens: 40,
-      endpoint_type: 'openai-chat',
-    });
-    expect(bodies[0]?.messages?.[0]?.content).toMatch(/\w+ \w+/);
   });
 
   test.each([

@@ -1,10 +1,10 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { namespacesAreAvailable, startNamespaces, type Namespaces } from '../support/netns.ts';
 import { Project } from '../support/project.ts';
 import { realSshd, type SshdCluster } from '../support/sshd.ts';
-import { expectAllTold, expectNothingLeft, toldIn } from '../chaos/promises.ts';
+import { expectAllTold, expectNothingLeft, onEvent, toldIn } from '../chaos/promises.ts';
 
 /** Where the benchmark runs, and how it gets to the service. */
 
@@ -76,6 +76,73 @@ time_to_first_token = { value = "ttft", unit = "s" }`,
     const refused = await project.run(args);
     expect(refused.code).toBe(2);
     expect(refused.stderr).toMatch(/command\.run_on: "host:a,b" → "controller", "master" or "host:NAME"/);
+  });
+});
+
+describe.skipIf(!realSshd.available)('the built-in load generator', () => {
+  let cluster: SshdCluster;
+  beforeAll(async () => {
+    cluster = await realSshd.start(3);
+  });
+  afterAll(async () => cluster[Symbol.asyncDispose]());
+
+  /** Says by which connection a Node was started on a node. */
+  const witnessed = (project: Project): string => {
+    const where = join(project.directory, 'where.txt');
+    const script = `#!/bin/sh\necho "$SSH_CONNECTION" >>${where}\nexec ${process.execPath} "$@"\n`;
+    writeFileSync(join(cluster.bin, 'node'), script, { mode: 0o755 });
+    return where;
+  };
+
+  test.each([
+    ['master', 0],
+    ['host', 2],
+  ])('on the %s: as many measurements as here, and nothing is left', async (kind, index) => {
+    const { address } = cluster.hosts[index]!;
+    const runOn = kind === 'master' ? 'master' : `host:${address}`;
+    await using project = new Project(cluster, { ...short, particles: 3, builtin: `run_on = "${runOn}"` });
+    writeFileSync(join(project.directory, 'hosts.txt'), cluster.hosts[0]!.address);
+    const where = witnessed(project);
+    const args = [...project.args, '--nodes-per-group', '1'];
+    const { code, stderr } = await project.run(args);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expectAllTold(project, 3);
+    expect(flagsOf(project)).toEqual([]);
+    expect(project.summary().evaluations.measured).toBe(3);
+    const seen = readFileSync(where, 'utf8').trim().split('\n');
+    expect(seen.filter((line) => line !== '').map((line) => line.split(' ')[2])).toEqual([
+      address,
+      address,
+      address,
+    ]);
+    await expectNothingLeft(project);
+  });
+
+  test('its machine has no Node: `check` says so beforehand', async () => {
+    const bin = join(cluster.directory, 'without-node');
+    mkdirSync(bin);
+    const programs = readdirSync('/usr/bin').filter((name) => name !== 'node');
+    for (const name of programs) symlinkSync(join('/usr/bin', name), join(bin, name));
+    const env = { PATH: bin };
+    await using project = new Project(cluster, { ...short, env, builtin: 'run_on = "master"' });
+    const { code, stdout } = await project.run(['check', ...project.args, '--nodes-per-group', '1']);
+    expect(code).toBe(3);
+    expect(stdout).toMatch(/node is not found/);
+  });
+
+  test('Ctrl-C while it makes load: it is ended with the rest', async () => {
+    await using project = new Project(cluster, {
+      ...short,
+      env: { FAKE_TPOT_MS: 500 },
+      builtin: `run_on = "host:${cluster.hosts[2]!.address}"`,
+    });
+    writeFileSync(join(project.directory, 'hosts.txt'), cluster.hosts[0]!.address);
+    witnessed(project);
+    const { child, done } = project.start([...project.args, '--nodes-per-group', '1', '--events', 'json']);
+    onEvent(child.stdout, /"type":"trial.progress"/, () => child.kill('SIGINT'));
+    const { code } = await done;
+    expect(code).toBe(130);
+    await expectNothingLeft(project);
   });
 });
 

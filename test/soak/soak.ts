@@ -79,17 +79,22 @@ async function soak(seed: number): Promise<Outcome> {
   const look = setInterval(() => memory.push(project.residentMiB(child.pid ?? 0)), 500);
   const machines = (async () => {
     const away = new Map<number, Promise<void>>();
+    let seen = 0;
     while (!until.signal.aborted) {
-      await delay(1000);
-      const index = Math.floor(rng.next() * hosts);
-      const fault = kinds[Math.floor(rng.next() * kinds.length)];
-      // As often for each kind as one in 20 evaluations.
-      if (fault === undefined || away.has(index) || rng.next() > 2 * share * kinds.length) continue;
-      broken[fault]++;
-      away.set(
-        index,
-        breakOne(fault, index, { cluster, network, rng }).finally(() => away.delete(index)),
-      );
+      await delay(500);
+      const told = project.hasRun() ? toldIn(project.journal()).length : 0;
+      const chances = kinds.flatMap((kind) => Array.from({ length: told - seen }, () => kind));
+      seen = told;
+      for (const fault of chances.filter(() => rng.next() < share)) {
+        const index = Math.floor(rng.next() * hosts);
+        if (away.has(index)) continue;
+        broken[fault]++;
+        const back = breakOne(fault, index, { cluster, network, rng });
+        away.set(
+          index,
+          back.finally(() => away.delete(index)),
+        );
+      }
     }
     await Promise.all(away.values());
   })();

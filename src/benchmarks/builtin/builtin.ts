@@ -1,4 +1,4 @@
-import { availableParallelism } from 'node:os';
+import { need } from '../../base/assert.ts';
 import { BenchmarkExecutionError, type Blame } from '../../base/errors.ts';
 import { createRng } from '../../base/rng.ts';
 import { arrivals } from '../../core/load/arrivals.ts';
@@ -11,15 +11,14 @@ import type {
   BenchmarkTarget,
 } from '../../parallel/ports.ts';
 import type { BuiltinConfig } from './config.ts';
-import { askCanary } from './canary.ts';
 import { UnusableTarget, type LoadJob, type LoadResult } from './load.ts';
+import { makeLoad, type LoadRequest, type MadeLoad, type OnSeen } from './make-load.ts';
 import { summarizeLoad, together } from './metrics.ts';
 import { appliedLoad, sampled } from '../tool.ts';
 import { parseGoodput } from './goodput.ts';
 import { makePrompts } from './prompts.ts';
-import { metricsBetween, readMetrics, resetCaches } from './server-metrics.ts';
 import { HopelessWatch } from './hopeless.ts';
-import type { Seen } from './ledger.ts';
+import { loadFrom } from './remote-load.ts';
 import { LoadThreads } from './threads.ts';
 
 /** Fields of the search replace the load of the table. */
@@ -67,30 +66,6 @@ function unusable(
   );
 }
 
-/** Streams that one thread follows without being late itself. */
-const streamsPerThread = 64;
-
-function threadCount(config: BuiltinConfig): number {
-  const wanted = config.threads === 0 ? Math.ceil(config.max_concurrency / streamsPerThread) : config.threads;
-  const limit = config.threads === 0 ? Math.max(1, availableParallelism() - 1) : config.threads;
-  return Math.max(1, Math.min(wanted, limit, config.max_concurrency, config.num_prompts));
-}
-
-/** Every n-th request for every thread, and its share of the concurrency. */
-function jobsOf(whole: LoadJob, threads: number): LoadJob[] {
-  return Array.from({ length: threads }, (_, thread) => {
-    const mine = <T>(all: readonly T[]): T[] => all.filter((_one, index) => index % threads === thread);
-    const share = Math.floor(whole.maxConcurrency / threads);
-    return {
-      ...whole,
-      warmups: mine(whole.warmups),
-      prompts: mine(whole.prompts),
-      due: mine(whole.due),
-      maxConcurrency: share + (thread < whole.maxConcurrency % threads ? 1 : 0),
-    };
-  });
-}
-
 /** Between two looks at a load: for who watches it, and because it may be hopeless. */
 const progressMs = 500;
 
@@ -114,7 +89,7 @@ export class BuiltinBenchmark implements Benchmark<BuiltinConfig> {
         : `prompts of ${dataset_path}`;
     const rate = request_rate === Infinity ? 'as fast as that lets them' : `${request_rate} a second`;
     const says = `${num_prompts} ${endpoint} requests to ${baseUrl}, at most ${max_concurrency} at a time, ${rate}; ${prompts}`;
-    return { where: 'controller', says };
+    return { where: config.run_on, says };
   }
 
   async run(
@@ -141,36 +116,35 @@ export class BuiltinBenchmark implements Benchmark<BuiltinConfig> {
       progressMs,
     };
     const watch = new HopelessWatch(job, load, context);
-    const { signal } = context;
-    const canary = context.canary === true ? await askCanary(target, load, signal) : undefined;
-    let before: Awaited<ReturnType<typeof readMetrics>>;
-    let results: LoadResult[];
+    const all = job.prompts.length * load.turns;
+    const onSeen: OnSeen = (seen, elapsedS) => {
+      context.progress(
+        seen.reduce((sum, { ttftsMs, failed }) => sum + ttftsMs.length + failed, 0),
+        all,
+      );
+      return watch.look(seen, elapsedS);
+    };
+    const request: LoadRequest = {
+      ...{ job, resetCache: load.reset_cache, threads: load.threads },
+      canary: context.canary === true,
+    };
+    let made: MadeLoad | undefined;
     try {
-      const beforeStart = async (): Promise<void> => {
-        if (load.reset_cache) await resetCaches(target.baseUrl, signal);
-        before = await readMetrics(target.baseUrl, signal);
-        watch.begin();
-      };
-      const all = job.prompts.length * load.turns;
-      const onProgress = (seen: readonly Seen[]): boolean => {
-        context.progress(
-          seen.reduce((sum, { ttftsMs, failed }) => sum + ttftsMs.length + failed, 0),
-          all,
-        );
-        return watch.look(seen);
-      };
-      results = await this.#threads.run(jobsOf(job, threadCount(load)), { beforeStart, onProgress }, signal);
+      made =
+        load.run_on === 'controller'
+          ? await makeLoad(this.#threads, request, onSeen, context.signal)
+          : await loadFrom(load.run_on, request, onSeen, context);
     } catch (error) {
       if (error instanceof UnusableTarget) throw unusable(target, error.message, error.status, error.code);
       throw error;
     }
-    const server = before && metricsBetween(before, await readMetrics(target.baseUrl, signal));
-    const whole = together(results);
     if (watch.ended !== undefined) return watch.ended;
+    const { results, server, canary } = need(made, 'load');
+    const whole = together(results);
     if (!whole.outcomes.some((outcome) => outcome.ok)) throw nothingSucceeded(target, whole);
     const date = context.clock.wallTime().toISOString();
     const { percentiles } = context;
-    const about = { date, server: server ?? {}, threads: results.length, percentiles };
+    const about = { date, server, threads: results.length, percentiles };
     const result = summarizeLoad(job, load, whole, about);
     return canary === undefined ? result : { ...result, canary };
   }

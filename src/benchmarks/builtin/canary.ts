@@ -1,6 +1,5 @@
 import { Pool } from 'undici';
 import type { BenchmarkTarget } from '../../parallel/ports.ts';
-import type { BuiltinConfig } from './config.ts';
 import { firstModel } from './load.ts';
 import { completion, type Endpoint } from './request.ts';
 
@@ -32,7 +31,7 @@ const limitMs = 60_000;
  */
 export async function askCanary(
   { baseUrl, model }: BenchmarkTarget,
-  { endpoint: kind }: Pick<BuiltinConfig, 'endpoint'>,
+  chat: boolean,
   signal: AbortSignal,
 ): Promise<readonly string[] | undefined> {
   const base = new URL(baseUrl);
@@ -40,7 +39,6 @@ export async function askCanary(
   const limit = AbortSignal.any([signal, AbortSignal.timeout(limitMs)]);
   const pool = new Pool(base.origin, { connections: lanes, pipelining: 1 });
   try {
-    const chat = kind === 'chat';
     const endpoint: Endpoint = {
       ...{ pool, chat, ignoreEos: false, heard: () => undefined },
       path: `${path}/v1/${chat ? 'chat/completions' : 'completions'}`,

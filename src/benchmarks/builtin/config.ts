@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { Workload } from '../../config/validate.ts';
+import { runOn, runOnSays } from '../tool.ts';
 import { scoredKeys } from '../statistics.ts';
 import { boolean, integer, number, oneOf, seconds, table, text } from '../../config/schema-types.ts';
 
@@ -47,6 +48,7 @@ export const builtinConfig = table({
     .default(true)
     .describe('empties prefix caches before the measurement, where the engine can'),
   ...scoredKeys,
+  run_on: runOn().default('controller').describe(`${runOnSays}; elsewhere than here it needs Node 20 there`),
   threads: integer({ atLeast: 0, atMost: 64 })
     .default(0)
     .describe('of the generator; 0: as many as the concurrency needs and the machine has'),

@@ -11,7 +11,6 @@ export class HopelessWatch {
   readonly #job: LoadJob;
   readonly #config: BuiltinConfig;
   readonly #context: BenchmarkContext;
-  #began = 0;
   #ended: BenchmarkResult | undefined;
 
   constructor(job: LoadJob, config: BuiltinConfig, context: BenchmarkContext) {
@@ -20,19 +19,15 @@ export class HopelessWatch {
     this.#context = context;
   }
 
-  begin(): void {
-    this.#began = performance.now();
-  }
-
   /** The result of a load that was ended; undefined: it was not. */
   get ended(): BenchmarkResult | undefined {
     return this.#ended;
   }
 
   /** @returns whether it ends the load */
-  look(seen: readonly Seen[]): boolean {
+  look(seen: readonly Seen[], elapsedS: number): boolean {
     if (this.#ended !== undefined || this.#context.isHopeless === undefined) return false;
-    const observed = this.#observed(seen);
+    const observed = this.#observed(seen, elapsedS);
     const best = bounds(observed, this.#config, this.#context.percentiles);
     if (!this.#context.isHopeless(best)) return false;
     const { percentiles = {} } = best;
@@ -51,11 +46,11 @@ export class HopelessWatch {
     return true;
   }
 
-  #observed(seen: readonly Seen[]): Observed {
+  #observed(seen: readonly Seen[], elapsedS: number): Observed {
     const { prompts } = this.#job;
     const { turns } = this.#config;
     return {
-      elapsedS: (performance.now() - this.#began) / 1000,
+      elapsedS,
       requests: prompts.length * turns,
       maxOutputTokens: turns * sum(prompts.map(({ maxTokens }) => maxTokens)),
       ttftsMs: seen.flatMap(({ ttftsMs, openTtftsMs }) => [

@@ -67,6 +67,11 @@ async function endOf(worker: Worker): Promise<void> {
 /** Threads that make load; kept for the next measurement. */
 export class LoadThreads implements AsyncDisposable {
   readonly #idle: Worker[] = [];
+  readonly #file: string;
+
+  constructor(file = workerFile()) {
+    this.#file = file;
+  }
 
   /**
    * One thread a job; all begin at the same moment.
@@ -78,7 +83,7 @@ export class LoadThreads implements AsyncDisposable {
     signal: AbortSignal,
   ): Promise<LoadResult[]> {
     signal.throwIfAborted();
-    const workers = jobs.map(() => this.#idle.pop() ?? new Worker(workerFile()));
+    const workers = jobs.map(() => this.#idle.pop() ?? new Worker(this.#file));
     let given: NodeJS.Timeout | undefined;
     const terminate = (): void => workers.forEach((worker) => void worker.terminate());
     const abort = (): void => {
