@@ -1,7 +1,7 @@
 import type { Judged } from '../../src/core/fitness/fitness.ts';
 import type { BenchmarkContext, BenchmarkResult, ToolHost } from '../../src/parallel/ports.ts';
 import { LocalExecutor } from '../../src/remote/remote-executor.ts';
-import { mkdtempSync, readdirSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -49,7 +49,7 @@ const master: ToolHost = {
 };
 
 const measureOn =
-  (place: (typeof places)[number]): Measure =>
+  (place: (typeof places)[number], by = benchmark): Measure =>
   async (listener, table = {}, params = {}, options = {}) => {
     const { metrics, signal = never, isHopeless, canary = false, progress = () => undefined } = options;
     let reads = 0;
@@ -92,12 +92,7 @@ const measureOn =
       keep: async () => Promise.resolve(),
     };
     try {
-      return await benchmark.run(
-        config,
-        { baseUrl: `http://127.0.0.1:${port}`, model: 'm' },
-        params,
-        context,
-      );
+      return await by.run(config, { baseUrl: `http://127.0.0.1:${port}`, model: 'm' }, params, context);
     } finally {
       server.closeAllConnections();
       server.close();
@@ -169,6 +164,48 @@ describe('the built-in load generator on another machine', () => {
     const { message, remedy, blame: found } = failed as BenchmarkExecutionError;
     expect(`${message} ${remedy}`).toMatch(says);
     expect(found).toBe(blame);
+  });
+});
+
+describe('the process of the load on this machine', () => {
+  const agents = (): number[] =>
+    readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8')
+      .split(' ')
+      .filter((pid) => pid !== '' && readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('agent.mjs'))
+      .map(Number);
+
+  test.each(['SIGSEGV', 'SIGKILL'] as const)(
+    'that ends by %s costs a measurement, and no more',
+    async (name) => {
+      await using local = new BuiltinBenchmark();
+      const measure = measureOn('controller', local);
+      const others = agents();
+      await measure(stream());
+      const its = agents().filter((pid) => !others.includes(pid));
+      expect(its).toHaveLength(1);
+      const doomed = measure(stream({ delayMs: 50 }), { num_prompts: 100, output_len: 50 });
+      setTimeout(() => its.forEach((pid) => process.kill(pid, name)), 200);
+      await expect(doomed).rejects.toMatchObject({
+        blame: 'benchmark',
+        message: expect.stringContaining(`its process was ended by ${name}`) as string,
+      });
+      const { performance } = await measure(stream());
+      expect(performance.success_rate).toBe(1);
+    },
+  );
+
+  test('serves several measurements at a time, and ends with the last', async () => {
+    const local = new BuiltinBenchmark();
+    const measure = measureOn('controller', local);
+    const before = agents().length;
+    const all = await Promise.all(
+      [1, 2, 3].map(async (n) => measure(stream({ delayMs: 5 }), { num_prompts: 10 * n })),
+    );
+    expect(all.map(({ numPrompts }) => numPrompts)).toEqual([10, 20, 30]);
+    expect(all.every(({ performance }) => performance.success_rate === 1)).toBe(true);
+    expect(agents()).toHaveLength(before + 1);
+    await local[Symbol.asyncDispose]();
+    expect(agents()).toHaveLength(before);
   });
 });
 

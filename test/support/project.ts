@@ -5,6 +5,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -314,7 +315,7 @@ ${builtin}
   }
 
   /**
-   * Whatever of a run is alive on the nodes: services and their children, guardians, who tells their logs, load tools.
+   * Whatever of a run is alive: services and their children, guardians, who tells their logs, load tools.
    * By the process table alone. The commands that this project started on the controller are not among them.
    */
   traces(): { pid: number; command: string }[] {
@@ -325,7 +326,11 @@ ${builtin}
         try {
           const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
           const environment = readFileSync(`/proc/${pid}/environ`, 'utf8');
-          const ours = command.includes(`${this.directory}/`) || environment.includes(`${this.directory}/`);
+          // The generator of the load is a process of the controller: it is where that was started.
+          const where = `${readlinkSync(`/proc/${pid}/cwd`)}/`;
+          const ours = [`${command}/`, environment, where].some((text) =>
+            text.includes(`${this.directory}/`),
+          );
           const isNode = command.includes('dist/cli/main.js');
           return ours && !isNode && command !== ''
             ? [{ pid: Number(pid), command: command.slice(0, 200) }]

@@ -12,14 +12,14 @@ import type {
 } from '../../parallel/ports.ts';
 import type { BuiltinConfig } from './config.ts';
 import { UnusableTarget, type LoadJob, type LoadResult } from './load.ts';
-import { makeLoad, type LoadRequest, type MadeLoad, type OnSeen } from './make-load.ts';
+import type { LoadRequest, MadeLoad, OnSeen } from './make-load.ts';
+import { LocalLoad } from './local-load.ts';
 import { summarizeLoad, together } from './metrics.ts';
 import { appliedLoad, sampled } from '../tool.ts';
 import { parseGoodput } from './goodput.ts';
 import { makePrompts } from './prompts.ts';
 import { HopelessWatch } from './hopeless.ts';
-import { loadFrom } from './remote-load.ts';
-import { LoadThreads } from './threads.ts';
+import { remoteLoad } from './remote-load.ts';
 
 /** Fields of the search replace the load of the table. */
 function applied(config: BuiltinConfig, params: ServingParams): BuiltinConfig {
@@ -69,10 +69,10 @@ function unusable(
 /** Between two looks at a load: for who watches it, and because it may be hopeless. */
 const progressMs = 500;
 
-/** A load generator for OpenAI-compatible servers, on worker threads of its own. */
+/** A load generator for OpenAI-compatible servers, in a process of its own. */
 export class BuiltinBenchmark implements Benchmark<BuiltinConfig> {
   readonly name = 'builtin';
-  readonly #threads = new LoadThreads();
+  readonly #local = new LocalLoad();
 
   check(config: BuiltinConfig): void {
     parseGoodput(config.goodput);
@@ -132,8 +132,8 @@ export class BuiltinBenchmark implements Benchmark<BuiltinConfig> {
     try {
       made =
         load.run_on === 'controller'
-          ? await makeLoad(this.#threads, request, onSeen, context.signal)
-          : await loadFrom(load.run_on, request, onSeen, context);
+          ? await this.#local.make(request, onSeen, context.signal)
+          : await remoteLoad(load.run_on, request, onSeen, context);
     } catch (error) {
       if (error instanceof UnusableTarget) throw unusable(target, error.message, error.status, error.code);
       throw error;
@@ -150,6 +150,6 @@ export class BuiltinBenchmark implements Benchmark<BuiltinConfig> {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#threads[Symbol.asyncDispose]();
+    await this.#local[Symbol.asyncDispose]();
   }
 }

@@ -52,7 +52,7 @@ function jobsOf(whole: LoadJob, threads: number): LoadJob[] {
 
 /**
  * On the machine that this runs on.
- * @throws UnusableTarget, BenchmarkExecutionError where a thread failed, the signal's reason
+ * @throws UnusableTarget, Error where a thread failed, the signal's reason
  */
 export async function makeLoad(
   threads: LoadThreads,

@@ -1,21 +1,20 @@
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { posix } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { childController } from '../../base/cancellation.ts';
 import { BenchmarkParseError } from '../../base/errors.ts';
 import { ms } from '../../base/units.ts';
 import type { BenchmarkContext, Executor, LoadPlace, ToolHost } from '../../parallel/ports.ts';
 import { runIn, type Tool } from '../tool.ts';
-import { answerFile, seenFile, type AgentAnswer, type AgentSeen } from './agent-files.ts';
-import { UnusableTarget } from './load.ts';
+import {
+  agentFile,
+  answerFile,
+  loadOf,
+  seenFile,
+  type AgentAnswer,
+  type AgentSeen,
+} from './agent-protocol.ts';
 import type { LoadRequest, MadeLoad, OnSeen } from './make-load.ts';
-
-/** Compiled code has the agent beside it; sources, as tests run them, use the one that was built. */
-function agentFile(): string {
-  const beside = fileURLToPath(new URL('./agent.mjs', import.meta.url));
-  return existsSync(beside) ? beside : beside.replace('/src/', '/dist/');
-}
 
 const uploads = new WeakMap<Executor, Promise<string>>();
 
@@ -76,7 +75,7 @@ async function answerOf(host: ToolHost, { signal }: BenchmarkContext): Promise<A
  * @returns undefined where `onSeen` ended it
  * @throws UnusableTarget, BenchmarkError, CommunicationError, the signal's reason
  */
-export async function loadFrom(
+export async function remoteLoad(
   where: Exclude<LoadPlace, 'controller'>,
   request: LoadRequest,
   onSeen: OnSeen,
@@ -106,8 +105,7 @@ export async function loadFrom(
   }
   const answer = await answerOf(host, context);
   await removeFrom(host, context);
-  if (answer.type === 'unusable') throw new UnusableTarget(answer.message, answer);
-  return answer.load;
+  return loadOf(answer);
 }
 
 /** What every request came to is large, and what matters of it is kept here. */

@@ -1,18 +1,9 @@
-import { existsSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { settleAll } from '../../base/cancellation.ts';
 import { deferred } from '../../base/condition.ts';
-import { BenchmarkExecutionError } from '../../base/errors.ts';
 import type { Seen } from './ledger.ts';
 import { UnusableTarget, type LoadJob, type LoadResult } from './load.ts';
 import type { FromWorker, ToWorker } from './worker.ts';
-
-/** Compiled code has its worker beside it; sources, as tests run them, use the compiled one. */
-function workerFile(): string {
-  const beside = fileURLToPath(new URL('./worker.js', import.meta.url));
-  return existsSync(beside) ? beside : beside.replace('/src/', '/dist/');
-}
 
 /** What all threads have seen so far; true ends the load. */
 export type OnProgress = (seen: readonly Seen[]) => boolean;
@@ -69,13 +60,14 @@ export class LoadThreads implements AsyncDisposable {
   readonly #idle: Worker[] = [];
   readonly #file: string;
 
-  constructor(file = workerFile()) {
+  /** What a thread runs: `worker.ts`. */
+  constructor(file: string) {
     this.#file = file;
   }
 
   /**
    * One thread a job; all begin at the same moment.
-   * @throws UnusableTarget, BenchmarkExecutionError where a thread failed, the signal's reason
+   * @throws UnusableTarget, Error where a thread failed, the signal's reason
    */
   async run(
     jobs: readonly LoadJob[],
@@ -99,8 +91,7 @@ export class LoadThreads implements AsyncDisposable {
     } catch (error) {
       terminate();
       signal.throwIfAborted();
-      const message = `a thread of it failed: ${(error as Error).message}`;
-      throw new BenchmarkExecutionError('builtin', message, undefined, { cause: error });
+      throw new Error(`a thread of it failed: ${(error as Error).message}`, { cause: error });
     } finally {
       unfollow();
       signal.removeEventListener('abort', abort);
@@ -147,9 +138,9 @@ function resultOf(answer: FromWorker): LoadResult {
     case 'unusable':
       throw new UnusableTarget(answer.message, answer);
     case 'failed':
-      throw new BenchmarkExecutionError('builtin', answer.message);
+      throw new Error(answer.message);
     case 'ready':
     case 'progress':
-      throw new BenchmarkExecutionError('builtin', 'a thread of it never began');
+      throw new Error('a thread of it never began');
   }
 }

@@ -1,0 +1,50 @@
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { BenchmarkExecutionError } from '../../base/errors.ts';
+import type { Seen } from './ledger.ts';
+import { UnusableTarget } from './load.ts';
+import type { LoadRequest, MadeLoad } from './make-load.ts';
+
+/** Between the optimizer and the process that makes its load, on this machine or another one. */
+
+/** Compiled code has the agent beside it; sources, as tests run them, use the one that was built. */
+export function agentFile(): string {
+  const beside = fileURLToPath(new URL('./agent.mjs', import.meta.url));
+  return existsSync(beside) ? beside : beside.replace('/src/', '/dist/');
+}
+
+/** Its first word where it serves this machine: many loads, by messages. Without it makes one, by files. */
+export const serving = 'serve';
+
+/** In the directory that it runs in. */
+export const answerFile = 'load.json';
+export const seenFile = 'seen.json';
+
+export type AgentAnswer =
+  | { readonly type: 'made'; readonly load: MadeLoad }
+  | {
+      readonly type: 'unusable';
+      readonly message: string;
+      readonly status?: number | undefined;
+      readonly code?: string | undefined;
+    }
+  | { readonly type: 'failed'; readonly message: string };
+
+export interface AgentSeen {
+  readonly seen: readonly Seen[];
+  readonly elapsedS: number;
+}
+
+export type ToAgent =
+  | { readonly type: 'make'; readonly id: number; readonly request: LoadRequest }
+  | { readonly type: 'abort'; readonly id: number };
+export type FromAgent =
+  | ({ readonly type: 'seen'; readonly id: number } & AgentSeen)
+  | { readonly type: 'answer'; readonly id: number; readonly answer: AgentAnswer };
+
+/** @throws UnusableTarget, BenchmarkExecutionError */
+export function loadOf(answer: AgentAnswer): MadeLoad {
+  if (answer.type === 'made') return answer.load;
+  if (answer.type === 'failed') throw new BenchmarkExecutionError('builtin', answer.message);
+  throw new UnusableTarget(answer.message, answer);
+}
