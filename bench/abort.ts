@@ -25,7 +25,7 @@ export interface AbortRow {
 export async function abort(short: boolean): Promise<AbortRow[]> {
   const rows: AbortRow[] = [];
   for (const [name, serving] of Object.entries(servings)) {
-    for (const noise of [0, usualNoise]) rows.push(await rowOf(name, serving, noise, short ? 30 : 120));
+    for (const noise of [0, usualNoise]) rows.push(await rowOf(name, serving, noise, short ? 3 : 30));
   }
   return rows;
 }

@@ -20,7 +20,7 @@ export async function confirmation(short: boolean): Promise<ConfirmationRow[]> {
   const rows: ConfirmationRow[] = [];
   for (const [name, serving] of Object.entries(servings)) {
     const [covered, one, widths, seen, demoted] = [[], [], [], [], []] as number[][];
-    const studies = short ? 100 : 400;
+    const studies = short ? 15 : 100;
     for (let seed = 1; seed <= studies; seed++) {
       const { summary } = await study(serving, 1000 + seed, { max_evaluations: 12 });
       const { trust, best } = summary;

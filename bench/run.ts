@@ -19,7 +19,7 @@ import { waste } from './waste.ts';
 import { startup } from './startup.ts';
 
 /**
- * `npm run bench [-- NAME…] [--full] [--save]`: prints tables, writes bench/results/NAME.json, and tells how they compare
+ * `npm run bench [-- NAME…] [--full] [--save]`: prints tables (all short forms together take a few minutes), writes bench/results/NAME.json, and tells how they compare
  * with bench/baseline.json, which `--save` writes.
  */
 const benches: Readonly<Record<string, (short: boolean) => readonly object[] | Promise<readonly object[]>>> =
@@ -62,8 +62,10 @@ for (const name of named.length > 0 ? named : Object.keys(benches)) {
   if (bench === undefined)
     throw new Error(`There is no bench '${name}'; there are ${Object.keys(benches).join(', ')}`);
   const pace = yardstick();
+  const began = performance.now();
   const rows = await bench(!words.includes('--full'));
-  console.log([name, table(rows), ...againstBaseline(name, rows, pace), ''].join('\n'));
+  const seconds = ((performance.now() - began) / 1000).toFixed(0);
+  console.log([`${name}, ${seconds} s`, table(rows), ...againstBaseline(name, rows, pace), ''].join('\n'));
   writeFileSync(join(directory, `${name}.json`), `${JSON.stringify(rows, null, 2)}\n`);
   if (words.includes('--save')) save(name, rows, pace);
 }

@@ -43,6 +43,9 @@ export async function abortable<T>(work: Promise<T>, signal: AbortSignal): Promi
   });
 }
 
+/** Why a wait is over that nobody waits for: an abort without a reason makes an exception with a stack, each time. */
+export const overtaken: Error = new Error('nobody waits for this any more');
+
 /** Aborts with `reason()` when the time is over by the clock; disposing disarms it. */
 export function deadline(
   clock: Clock,
@@ -61,7 +64,7 @@ export function deadline(
     signal: child.signal,
     abort: (why) => child.abort(why),
     [Symbol.dispose]: () => {
-      armed.abort();
+      armed.abort(overtaken);
       child[Symbol.dispose]();
     },
   };

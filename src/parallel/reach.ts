@@ -1,3 +1,4 @@
+import { overtaken } from '../base/cancellation.ts';
 import type { Clock } from '../base/clock.ts';
 import { ms, type GroupId } from '../base/units.ts';
 import type { GroupDependencies } from './group-dependencies.ts';
@@ -88,7 +89,7 @@ export class Reach implements HttpProbe {
     const { clock } = this.#options;
     const waiting = new AbortController();
     const late = clock.sleep(patience, waiting.signal).catch(() => undefined);
-    const first = await Promise.race([answer, late]).finally(() => waiting.abort());
+    const first = await Promise.race([answer, late]).finally(() => waiting.abort(overtaken));
     signal.throwIfAborted();
     if (first !== undefined) {
       this.#way = 'straight';

@@ -1,6 +1,6 @@
 import pLimit from 'p-limit';
 import { Condition } from '../base/condition.ts';
-import { childController, settleAll } from '../base/cancellation.ts';
+import { childController, overtaken, settleAll } from '../base/cancellation.ts';
 import type { Clock } from '../base/clock.ts';
 import { CommunicationError, asOptimizerError, type ModelEvalStateError } from '../base/errors.ts';
 import type { EventSink } from '../base/events.ts';
@@ -149,7 +149,7 @@ export class ServiceGroupPool implements AsyncDisposable {
       // Circuits change with time alone, so look again once in a while.
       const wake = new AbortController();
       const timer = clock.sleep(ms(500), wake.signal).catch(() => undefined);
-      await Promise.race([this.#changed.wait(signal), timer]).finally(() => wake.abort());
+      await Promise.race([this.#changed.wait(signal), timer]).finally(() => wake.abort(overtaken));
     }
   }
 

@@ -11,8 +11,9 @@ const places = [
 const longest = 80;
 
 function versionIn(body: string | undefined, key: string): string | undefined {
+  if (body === undefined) return undefined;
   try {
-    const value = (JSON.parse(body ?? '') as Record<string, unknown> | null)?.[key];
+    const value = (JSON.parse(body) as Record<string, unknown> | null)?.[key];
     return typeof value === 'string' && value !== '' ? value.slice(0, longest) : undefined;
   } catch {
     return undefined; // answers anything with a page of its own

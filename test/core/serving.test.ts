@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { createRng } from '../../src/base/rng.ts';
 import { simulateLoad, type SimulatedOutcome } from '../../src/core/serving/cluster.ts';
-import { cannotServe, planMemory, stepMs, type ServingSettings } from '../../src/core/serving/hardware.ts';
+import { cannotServe, planMemory, stepTimes, type ServingSettings } from '../../src/core/serving/hardware.ts';
 import { loadOf, settingsOf } from '../../src/core/serving/params.ts';
 import { presetNames, presets } from '../../src/core/serving/presets.ts';
 import { Replica } from '../../src/core/serving/replica.ts';
@@ -95,8 +95,8 @@ describe('the model of a serving engine', () => {
 
   test('tensor parallelism over machines pays for the network in every step', () => {
     const load = { tokens: 32, sequences: 32, contextTokens: 32 * 512 };
-    const near = stepMs(deployment, { ...wide, tensor_parallel_size: 8 }, load);
-    const far = stepMs(deployment, { ...wide, tensor_parallel_size: 16 }, load);
+    const near = stepTimes(deployment, { ...wide, tensor_parallel_size: 8 })(load);
+    const far = stepTimes(deployment, { ...wide, tensor_parallel_size: 16 })(load);
     expect(far).toBeGreaterThan(near);
   });
 });

@@ -18,7 +18,8 @@ export function distribution(
   more: readonly SloStatistic[] = [],
 ): Distribution | undefined {
   if (values.length === 0) return undefined;
-  const sorted = [...values].sort((a, b) => a - b);
+  // Numbers sort much faster where nothing else can be in the list.
+  const sorted = [...Float64Array.from(values).sort()];
   const others = more.map((name) => [name, quantileSorted(sorted, quantileOf(name) ?? 0.5)] as const);
   return {
     ...Object.fromEntries(others.filter(([name]) => name !== 'mean')),

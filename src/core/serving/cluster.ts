@@ -2,6 +2,8 @@ import { need } from '../../base/assert.ts';
 import type { Deployment, ServingSettings } from './hardware.ts';
 import { Replica, type EngineRequest, type ReplicaCounters } from './replica.ts';
 
+const loadOf = ({ waiting, running }: Replica): number => waiting * 4 + running;
+
 /** The data-parallel replicas of one service; a request goes to the one with the least to do. */
 export class ReplicaSet {
   readonly replicas: readonly Replica[];
@@ -14,8 +16,7 @@ export class ReplicaSet {
 
   /** @returns the replica that has it now */
   add(request: EngineRequest): Replica {
-    const load = (replica: Replica): number => replica.waiting * 4 + replica.running;
-    const chosen = this.replicas.reduce((least, one) => (load(one) < load(least) ? one : least));
+    const chosen = this.replicas.reduce((least, one) => (loadOf(one) < loadOf(least) ? one : least));
     chosen.add(request);
     return chosen;
   }

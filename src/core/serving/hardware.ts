@@ -120,25 +120,33 @@ export interface StepLoad {
   readonly contextTokens: number;
 }
 
-/** The time of one step on one replica: the slower of arithmetic and memory, then the collectives, then the scheduler. */
-export function stepMs(deployment: Deployment, settings: ServingSettings, load: StepLoad): number {
+/**
+ * The time of one step on one replica, in ms: the slower of arithmetic and memory, then the collectives, then the
+ * scheduler. What does not change from step to step is worked out once.
+ */
+export function stepTimes(deployment: Deployment, settings: ServingSettings): (load: StepLoad) => number {
   const { model, accelerator, acceleratorsPerNode } = deployment;
   const { tensor_parallel_size: tp } = settings;
-  const flops = 2 * model.activeParameters * load.tokens;
-  const attention = 4 * model.layers * model.hiddenSize * load.contextTokens;
-  const compute = (flops + attention) / (tp * accelerator.flopsPerS);
-  // A small batch of a mixture of experts reads only the experts that it needs.
+  const flopsPerToken = 2 * model.activeParameters;
+  const attentionPerToken = 4 * model.layers * model.hiddenSize;
+  const flopsPerS = tp * accelerator.flopsPerS;
   const share = model.activeParameters / model.parameters;
-  const touched = Math.min(1, share + (1 - share) * (1 - Math.exp(-load.tokens / 64)));
-  const weightBytes = model.parameters * model.bytesPerParameter * touched;
-  const kvBytes = load.contextTokens * kvBytesPerToken(model);
-  const memory = (weightBytes + kvBytes) / (tp * accelerator.memoryBytesPerS);
+  const weights = model.parameters * model.bytesPerParameter;
+  const kvBytes = kvBytesPerToken(model);
+  const memoryPerS = tp * accelerator.memoryBytesPerS;
   const crossing = tp > acceleratorsPerNode;
   const bandwidth = crossing ? accelerator.networkBytesPerS : accelerator.linkBytesPerS;
   const latency = crossing ? accelerator.networkLatencyMs : accelerator.linkLatencyMs;
-  const reduced = 2 * model.layers * load.tokens * model.hiddenSize * 2 * ((2 * (tp - 1)) / tp);
-  const collectives =
-    tp === 1 ? 0 : 2 * model.layers * latency * Math.log2(tp) + (1000 * reduced) / bandwidth;
-  const scheduler = deployment.stepOverheadMs + deployment.sequenceOverheadMs * load.sequences;
-  return 1000 * Math.max(compute, memory) + collectives + scheduler;
+  const waiting = tp === 1 ? 0 : 2 * model.layers * latency * Math.log2(tp);
+  const reducedPerToken = 2 * model.layers * model.hiddenSize * 2 * ((2 * (tp - 1)) / tp);
+  const { stepOverheadMs, sequenceOverheadMs } = deployment;
+  return ({ tokens, sequences, contextTokens }) => {
+    const compute = (flopsPerToken * tokens + attentionPerToken * contextTokens) / flopsPerS;
+    // A small batch of a mixture of experts reads only the experts that it needs.
+    const touched = share === 1 ? 1 : Math.min(1, share + (1 - share) * (1 - Math.exp(-tokens / 64)));
+    const memory = (weights * touched + contextTokens * kvBytes) / memoryPerS;
+    const collectives = waiting + (1000 * reducedPerToken * tokens) / bandwidth;
+    const scheduler = stepOverheadMs + sequenceOverheadMs * sequences;
+    return 1000 * Math.max(compute, memory) + collectives + scheduler;
+  };
 }

@@ -1,5 +1,5 @@
 import { need } from '../../base/assert.ts';
-import { cannotServe, planMemory, stepMs, type Deployment, type ServingSettings } from './hardware.ts';
+import { cannotServe, planMemory, stepTimes, type Deployment, type ServingSettings } from './hardware.ts';
 
 /** One request as the engine sees it. */
 export interface EngineRequest {
@@ -57,7 +57,7 @@ export interface ReplicaCounters {
  * its blocks back and is computed anew later.
  */
 export class Replica {
-  readonly #deployment: Deployment;
+  readonly #stepMs: ReturnType<typeof stepTimes>;
   readonly #settings: ServingSettings;
   /** Of the KV cache. */
   readonly totalBlocks: number;
@@ -71,7 +71,7 @@ export class Replica {
   constructor(deployment: Deployment, settings: ServingSettings) {
     const memory = planMemory(deployment, settings);
     if (cannotServe(memory)) throw new RangeError(memory.message);
-    this.#deployment = deployment;
+    this.#stepMs = stepTimes(deployment, settings);
     this.#settings = settings;
     this.totalBlocks = memory.blocks;
     this.#freeBlocks = memory.blocks;
@@ -130,7 +130,7 @@ export class Replica {
       sequences: batch.length,
       contextTokens: batch.reduce((sum, { sequence }) => sum + sequence.cached, 0),
     };
-    const step = this.#complete(batch, stepMs(this.#deployment, this.#settings, load));
+    const step = this.#complete(batch, this.#stepMs(load));
     this.#takeOff();
     return step;
   }
@@ -144,7 +144,7 @@ export class Replica {
     glide.contextTokens += sequences;
     this.counters.steps++;
     this.counters.generationTokens += sequences;
-    const durationMs = stepMs(this.#deployment, this.#settings, load);
+    const durationMs = this.#stepMs(load);
     return { durationMs, tokens: glide.ids, first: nobody, finished: nobody };
   }
 
