@@ -1,7 +1,7 @@
 import type { Judged } from '../../src/core/fitness/fitness.ts';
 import type { BenchmarkContext, BenchmarkResult, ToolHost } from '../../src/parallel/ports.ts';
 import { LocalExecutor } from '../../src/remote/remote-executor.ts';
-import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -137,6 +137,14 @@ describe('the built-in load generator on another machine', () => {
     const [agent, ...more] = readdirSync(elsewhere);
     expect(agent).toMatch(/^load-agent-[0-9a-f]{12}\.mjs$/);
     expect(more).toEqual([]);
+  });
+
+  test('an agent that somebody has removed is brought again', async () => {
+    await measure(stream());
+    for (const name of readdirSync(elsewhere)) rmSync(join(elsewhere, name), { recursive: true });
+    await expect(measure(stream())).rejects.toMatchObject({ blame: 'benchmark' });
+    const { performance } = await measure(stream());
+    expect(performance.success_rate).toBe(1);
   });
 
   test.each([

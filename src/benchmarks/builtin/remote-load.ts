@@ -98,13 +98,15 @@ export async function remoteLoad(
   } catch (error) {
     context.signal.throwIfAborted();
     if (enough.signal.aborted) return undefined;
+    // It may not be there any more: somebody has cleaned up.
+    uploads.delete(host.executor);
     throw error;
   } finally {
     ended.abort(new Error('it has ended'));
     await following;
   }
   const answer = await answerOf(host, context);
-  await removeFrom(host, context);
+  await removeFrom(host, context).catch(() => context.signal.throwIfAborted());
   return loadOf(answer);
 }
 
