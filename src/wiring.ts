@@ -111,11 +111,12 @@ const toolHosts =
         cwd: directory,
         env: {},
         wrap,
+        wrapOnHost: wrap,
       };
     }
     const { executor, facts } = await loadHosts.at(place, signal);
     const directory = `${facts.workDir}/runs/${store.runId}/g${groupId}-load/bench-${trialId}-${attempt}`;
-    return { executor, directory, cwd: facts.workDir, env: {}, wrap };
+    return { executor, directory, cwd: facts.workDir, env: {}, wrap, wrapOnHost: wrap };
   };
 
 function foundLoads(

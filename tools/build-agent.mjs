@@ -8,8 +8,7 @@ await build({
   minify: true,
   platform: 'node',
   format: 'esm',
-  // Older than what it needs, so that it can say so.
-  target: 'node18',
+  target: 'node20',
   legalComments: 'eof',
   // Dependencies that are no ES modules ask for Node's own by `require`.
   banner: { js: "import{createRequire}from'node:module';const require=createRequire(import.meta.url);" },

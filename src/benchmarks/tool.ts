@@ -27,7 +27,8 @@ export interface Tool {
   readonly where: LoadPlace;
   readonly argv: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
-  readonly stdin?: string;
+  /** It needs nothing of an engine's container. */
+  readonly onHost?: boolean;
   /** What to do where its program is not there. */
   readonly ifMissing?: string;
 }
@@ -63,12 +64,12 @@ async function keepWords(context: BenchmarkContext, name: string, text: string):
  * @throws BenchmarkExecutionError; the reason of the abort when time is over
  */
 export async function runIn(host: ToolHost, tool: Tool, context: BenchmarkContext): Promise<ToolOutput> {
-  const command = host.wrap({
+  const wrap = tool.onHost === true ? host.wrapOnHost.bind(host) : host.wrap.bind(host);
+  const command = wrap({
     argv: ['sh', '-c', inOwnDirectory, 'sh', host.directory, ...tool.argv],
     label: tool.argv.slice(0, 3).join(' '),
     cwd: host.cwd,
     env: { ...host.env, ...tool.env },
-    ...(tool.stdin === undefined ? {} : { stdin: tool.stdin }),
   });
   try {
     const { signal, timeout } = context;

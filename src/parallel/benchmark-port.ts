@@ -65,6 +65,8 @@ export interface ToolHost {
   readonly env: Readonly<Record<string, string>>;
   /** As a process of this run, to be found and ended like all others. */
   wrap(command: Command): Command;
+  /** The same for what needs nothing of an engine's container. */
+  wrapOnHost(command: Command): Command;
 }
 
 export interface BenchmarkContext {

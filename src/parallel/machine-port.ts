@@ -129,6 +129,8 @@ export interface Runtime {
   readonly name: string;
   token(owner: Owner): string;
   wrap(command: Command, owner: Owner): Command;
+  /** The same for what needs nothing of an engine's container. */
+  wrapOnHost(command: Command, owner: Owner): Command;
   /**
    * TERM, grace, KILL for all that carries the token; prints a line `pid name` for each survivor. `known` are
    * identities of processes to begin with, which saves a search.

@@ -182,6 +182,7 @@ export class ServiceGroup implements AsyncDisposable {
       cwd: facts.workDir,
       env: need(this.topology(trialId).nodes[0], 'master').env,
       wrap: (command) => this.#deps.runtime.wrap(command, owner),
+      wrapOnHost: (command) => this.#deps.runtime.wrapOnHost(command, owner),
     };
   }
 

@@ -31,6 +31,7 @@ function containers(table: RuntimeTable): Runtime {
     name: table.kind,
     token: (owner) => hostRuntime.token(owner),
     dismiss: (token) => hostRuntime.dismiss(token),
+    wrapOnHost: (command, owner) => hostRuntime.wrap(command, owner),
 
     wrap(command, owner) {
       const onHost = hostRuntime.wrap(command, owner);
@@ -106,6 +107,7 @@ function inside(table: RuntimeTable): Runtime {
     name: 'exec',
     token: (owner) => hostRuntime.token(owner),
     dismiss: (token) => hostRuntime.dismiss(token),
+    wrapOnHost: (command, owner) => hostRuntime.wrap(command, owner),
 
     wrap(command, owner: Owner) {
       const onHost = hostRuntime.wrap(command, owner);

@@ -21,6 +21,7 @@ export const hostRuntime: Runtime = {
     };
     return { ...command, env };
   },
+  wrapOnHost: (command, owner) => hostRuntime.wrap(command, owner),
   reap: (token, grace, known) => shell(reaper(token, grace, known), 'ending owned processes'),
   dismiss: (token) => shell(dismissal(token), 'sending guardians away'),
   census: () => shell(census, 'looking for processes of runs'),

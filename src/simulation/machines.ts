@@ -78,6 +78,7 @@ export class SimulatedMachines implements Connector, NodeProbe, NodeLock, HttpPr
     name: 'simulated',
     token: ({ runId, groupId, rank }) => `${runId}/g${groupId}/r${rank}.`,
     wrap: (command) => command,
+    wrapOnHost: (command) => command,
     reap: (token) => ({ argv: ['end', token] }),
     dismiss: () => ({ argv: ['dismiss'] }),
     count: (token) => ({ argv: ['count', token] }),

@@ -30,6 +30,7 @@ interface MeasureOptions {
   readonly canary?: boolean;
   readonly progress?: BenchmarkContext['progress'];
   readonly toolHost?: Partial<ToolHost>;
+  readonly baseUrl?: string;
 }
 type Measure = (
   listener: RequestListener,
@@ -40,12 +41,14 @@ type Measure = (
 
 const places = ['controller', 'master'] as const;
 const elsewhere = mkdtempSync(join(tmpdir(), 'load-host-'));
+afterAll(() => rmSync(elsewhere, { recursive: true }));
 const master: ToolHost = {
   executor: new LocalExecutor(),
   directory: join(elsewhere, 'bench'),
   cwd: elsewhere,
   env: {},
   wrap: (command) => command,
+  wrapOnHost: (command) => command,
 };
 
 const measureOn =
@@ -92,7 +95,12 @@ const measureOn =
       keep: async () => Promise.resolve(),
     };
     try {
-      return await by.run(config, { baseUrl: `http://127.0.0.1:${port}`, model: 'm' }, params, context);
+      return await by.run(
+        config,
+        { baseUrl: options.baseUrl ?? `http://127.0.0.1:${port}`, model: 'm' },
+        params,
+        context,
+      );
     } finally {
       server.closeAllConnections();
       server.close();
@@ -139,6 +147,52 @@ describe('the built-in load generator on another machine', () => {
     expect(more).toEqual([]);
   });
 
+  class Watched extends LocalExecutor {
+    readonly written: string[] = [];
+
+    override async writeFile(...[path, ...rest]: Parameters<LocalExecutor['writeFile']>): Promise<void> {
+      this.written.push(path);
+      await new Promise((later) => setTimeout(later, 300));
+      await super.writeFile(path, ...rest);
+    }
+  }
+
+  test('the agent is taken there once, and whoever asked first may give up', async () => {
+    await using executor = new Watched();
+    const on = (name: string) => ({ toolHost: { executor, directory: join(elsewhere, name) } });
+    const stop = new AbortController();
+    const first = measure(stream(), {}, {}, { ...on('a'), signal: stop.signal });
+    const second = measure(stream(), {}, {}, on('b'));
+    setTimeout(() => stop.abort(new Error('enough')), 100);
+    await expect(first).rejects.toThrow('enough');
+    expect((await second).performance.success_rate).toBe(1);
+    expect(executor.written.filter((path) => path.endsWith('.mjs'))).toHaveLength(1);
+  });
+
+  test.each([
+    ['nothing', ':', /it left no .*load\.json/],
+    ['a torn answer', `printf '{"type"' >load.json`, /load\.json is not whole/],
+    ['null', `echo null >load.json`, /no answer of the load generator/],
+    ['an answer without a load', `echo '{"type":"made"}' >load.json`, /no answer of the load generator/],
+  ])('%s in place of an answer is told, and measured again', async (_, body, says) => {
+    const bin = mkdtempSync(join(tmpdir(), 'node-'));
+    writeFileSync(join(bin, 'node'), `#!/bin/sh\n${body}\n`, { mode: 0o755 });
+    const env = { PATH: `${bin}:${process.env['PATH']}` };
+    await expect(measure(stream(), {}, {}, { toolHost: { env } })).rejects.toMatchObject({
+      blame: 'benchmark',
+      message: expect.stringMatching(says) as string,
+    });
+  });
+
+  test('a service that is not reached from there is told so', async () => {
+    const baseUrl = 'http://127.0.0.1:1';
+    await expect(measure(stream(), {}, {}, { baseUrl })).rejects.toMatchObject({
+      blame: 'operator',
+      message: expect.stringContaining('every request to http://127.0.0.1:1 from master failed') as string,
+      remedy: expect.stringContaining('check from master') as string,
+    });
+  });
+
   test('an agent that somebody has removed is brought again', async () => {
     await measure(stream());
     for (const name of readdirSync(elsewhere)) rmSync(join(elsewhere, name), { recursive: true });
@@ -151,7 +205,7 @@ describe('the built-in load generator on another machine', () => {
     [
       'no Node',
       'exec nosuchnode',
-      /Install Node 20 or newer on master, or set run_on = "controller"/,
+      /Install Node 20\.19 or newer on master, or set run_on = "controller"/,
       'operator',
     ],
     [
@@ -201,6 +255,22 @@ describe('the process of the load on this machine', () => {
       expect(performance.success_rate).toBe(1);
     },
   );
+
+  test('that does not stop in time costs only the measurement that was to stop', async () => {
+    await using local = new BuiltinBenchmark();
+    const measure = measureOn('controller', local);
+    const others = agents();
+    const stop = new AbortController();
+    const stopped = measure(stream({ delayMs: 20 }), { num_prompts: 200 }, {}, { signal: stop.signal });
+    const goesOn = measure(stream({ delayMs: 20 }), { num_prompts: 400 });
+    await new Promise((later) => setTimeout(later, 500));
+    const [its = 0] = agents().filter((pid) => !others.includes(pid));
+    process.kill(its, 'SIGSTOP');
+    setTimeout(() => process.kill(its, 'SIGCONT'), 5000);
+    stop.abort(new Error('enough'));
+    await expect(stopped).rejects.toThrow('enough');
+    expect((await goesOn).performance.success_rate).toBe(1);
+  });
 
   test('serves several measurements at a time, and ends with the last', async () => {
     const local = new BuiltinBenchmark();
@@ -339,6 +409,11 @@ describe.each(places)('the built-in load generator on the %s', (place) => {
     );
     expect(measured.success_rate).toBe(6 / 20);
     expect(performance.now() - began).toBeLessThan(5000);
+  });
+
+  test('times without an end', async () => {
+    const { performance: measured } = await measure(stream(), { timeout: Infinity, stall_timeout: Infinity });
+    expect(measured.success_rate).toBe(1);
   });
 
   test('waiting for the next request is no silence', async () => {

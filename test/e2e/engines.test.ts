@@ -406,6 +406,13 @@ args = ["--privileged"]
       },
     );
 
+    test('load that is made on the master of an engine in containers is made outside of them', async () => {
+      const toml = inContainers('docker').replace('[builtin]', '[builtin]\nrun_on = "master"');
+      await using project = await run({ toml });
+      expect(project.summary().evaluations.measured).toBeGreaterThan(0);
+      expect(project.tools('docker run').flatMap(({ argv }) => argv)).not.toContain('node');
+    });
+
     /** A run in its containers, where one is there. */
     const withPodman = (podman: RealPodman): EngineProject => {
       const toml = `${vllm('distributed = "mp"')}

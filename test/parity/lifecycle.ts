@@ -128,6 +128,7 @@ export async function play(input: Case): Promise<Played> {
       name: 'scripted',
       token: () => 't',
       wrap: (command) => command,
+      wrapOnHost: (command) => command,
       reap: () => ({ argv: ['reap'] }),
       count: () => ({ argv: ['count'] }),
       census: () => ({ argv: ['census'] }),

@@ -1,9 +1,9 @@
-import { renameSync, writeFileSync } from 'node:fs';
-import { json } from 'node:stream/consumers';
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { need } from '../../base/assert.ts';
 import { never } from '../../base/cancellation.ts';
 import { agentThreads, answerTo } from './agent-answer.ts';
 import { answerFile, seenFile, type AgentAnswer, type AgentSeen } from './agent-protocol.ts';
-import type { LoadRequest, OnSeen } from './make-load.ts';
+import type { LoadRequest } from './make-load.ts';
 
 /** Whole or not at all, whoever reads it meanwhile. */
 function save(name: string, value: AgentAnswer | AgentSeen): void {
@@ -11,12 +11,12 @@ function save(name: string, value: AgentAnswer | AgentSeen): void {
   renameSync(`${name}.new`, name);
 }
 
-const onSeen: OnSeen = (seen, elapsedS) => {
-  save(seenFile, { seen, elapsedS });
-  return false; // whoever reads it ends all of this
-};
-
-/** One measurement: the request comes on stdin. */
+/** One measurement: the request is in the file that it is started with. */
 await using threads = agentThreads();
-const request = (await json(process.stdin)) as LoadRequest;
-save(answerFile, await answerTo(request, { threads, onSeen, signal: never }));
+const file = need(process.argv[2], 'file of the request');
+const request = JSON.parse(readFileSync(file, 'utf8')) as LoadRequest;
+const answer = await answerTo(request, {
+  ...{ threads, signal: never },
+  onSeen: (seen, elapsedS) => save(seenFile, { seen, elapsedS }),
+});
+save(answerFile, answer);

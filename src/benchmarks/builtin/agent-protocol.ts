@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { BenchmarkExecutionError } from '../../base/errors.ts';
+import { BenchmarkExecutionError, BenchmarkParseError } from '../../base/errors.ts';
 import type { Seen } from './ledger.ts';
 import { UnusableTarget } from './load.ts';
 import type { LoadRequest, MadeLoad } from './make-load.ts';
@@ -47,4 +47,23 @@ export function loadOf(answer: AgentAnswer): MadeLoad {
   if (answer.type === 'made') return answer.load;
   if (answer.type === 'failed') throw new BenchmarkExecutionError('builtin', answer.message);
   throw new UnusableTarget(answer.message, answer);
+}
+
+/** What an agent wrote on a machine that is not ours. @throws BenchmarkParseError */
+export function parseAnswer(text: string): AgentAnswer {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new BenchmarkParseError('builtin', text, `${answerFile} is not whole`, { cause });
+  }
+  const { type, load, message } = (value ?? {}) as {
+    type?: unknown;
+    load?: Partial<MadeLoad>;
+    message?: unknown;
+  };
+  const isMade = type === 'made' && Array.isArray(load?.results);
+  if (isMade || ((type === 'unusable' || type === 'failed') && typeof message === 'string'))
+    return value as AgentAnswer;
+  throw new BenchmarkParseError('builtin', text, `${answerFile} is no answer of the load generator`);
 }

@@ -13,10 +13,7 @@ async function make({ id, request }: Extract<ToAgent, { type: 'make' }>): Promis
   const { signal } = controller;
   const answer = await answerTo(request, {
     threads,
-    onSeen: (seen, elapsedS) => {
-      send({ type: 'seen', id, seen, elapsedS });
-      return false;
-    },
+    onSeen: (seen, elapsedS) => send({ type: 'seen', id, seen, elapsedS }),
     signal,
   });
   running.delete(id);

@@ -9,6 +9,7 @@ import type {
   BenchmarkPreview,
   BenchmarkResult,
   BenchmarkTarget,
+  LoadPlace,
 } from '../../parallel/ports.ts';
 import type { BuiltinConfig } from './config.ts';
 import { UnusableTarget, type LoadJob, type LoadResult } from './load.ts';
@@ -33,7 +34,7 @@ function applied(config: BuiltinConfig, params: ServingParams): BuiltinConfig {
 }
 
 /** Nothing succeeded: who is to blame is in how it failed. */
-function nothingSucceeded(target: BenchmarkTarget, load: LoadResult): BenchmarkExecutionError {
+function nothingSucceeded(target: Target, load: LoadResult): BenchmarkExecutionError {
   const failed = load.outcomes.find((outcome) => !outcome.ok);
   const message = failed?.ok === false ? failed.message : 'no request was made';
   const status = failed?.ok === false ? failed.status : undefined;
@@ -41,8 +42,13 @@ function nothingSucceeded(target: BenchmarkTarget, load: LoadResult): BenchmarkE
   return unusable(target, message, status, kind === 'refused' ? 'ECONNREFUSED' : undefined, kind);
 }
 
+interface Target extends BenchmarkTarget {
+  /** Where the load comes from. */
+  readonly from: LoadPlace;
+}
+
 function unusable(
-  target: BenchmarkTarget,
+  target: Target,
   message: string,
   status: number | undefined,
   code: string | undefined,
@@ -53,18 +59,18 @@ function unusable(
   if (wrongUrl) blame = 'operator';
   else if (status === 400 || status === 422) blame = 'params';
   else if (kind === 'timeout' || kind === 'http') blame = 'load';
-  return new BenchmarkExecutionError(
-    'builtin',
-    `every request to ${target.baseUrl} failed: ${message}`,
-    undefined,
-    {
-      blame,
-      remedy: wrongUrl
-        ? 'The service is healthy but does not answer there: check base_url, model and endpoint.'
-        : 'Look at the service log of the trial.',
-    },
-  );
+  const elsewhere = target.from === 'controller' ? '' : target.from.replace('host:', '');
+  const said = `every request to ${target.baseUrl}${elsewhere && ` from ${elsewhere}`} failed: ${message}`;
+  let remedy = 'Look at the service log of the trial.';
+  if (wrongUrl)
+    remedy = 'The service is healthy but does not answer there: check base_url, model and endpoint.';
+  if (wrongUrl && status === undefined && elsewhere !== '')
+    remedy = `This machine reaches it: check from ${elsewhere} its name, the firewall and the address that it listens at, or set run_on = "controller".`;
+  return new BenchmarkExecutionError('builtin', said, undefined, { blame, remedy });
 }
+
+/** Of a timer of Node; and what goes to another machine as JSON must not be infinite. */
+const longestMs = 2 ** 31 - 1;
 
 /** Between two looks at a load: for who watches it, and because it may be hopeless. */
 const progressMs = 500;
@@ -111,13 +117,13 @@ export class BuiltinBenchmark implements Benchmark<BuiltinConfig> {
       maxConcurrency: load.max_concurrency,
       ignoreEos: load.ignore_eos,
       // Its own limit strikes first, so that what came by then is still a measurement.
-      timeoutMs: Math.min(load.timeout * 1000, context.timeout * 0.98),
-      stallMs: load.stall_timeout * 1000,
+      timeoutMs: Math.min(load.timeout * 1000, context.timeout * 0.98, longestMs),
+      stallMs: Math.min(load.stall_timeout * 1000, longestMs),
       progressMs,
     };
     const watch = new HopelessWatch(job, load, context);
     const all = job.prompts.length * load.turns;
-    const onSeen: OnSeen = (seen, elapsedS) => {
+    const onSeen: OnSeen<boolean> = (seen, elapsedS) => {
       context.progress(
         seen.reduce((sum, { ttftsMs, failed }) => sum + ttftsMs.length + failed, 0),
         all,
@@ -128,6 +134,7 @@ export class BuiltinBenchmark implements Benchmark<BuiltinConfig> {
       ...{ job, resetCache: load.reset_cache, threads: load.threads },
       canary: context.canary === true,
     };
+    const aim: Target = { ...target, from: load.run_on };
     let made: MadeLoad | undefined;
     try {
       made =
@@ -135,13 +142,13 @@ export class BuiltinBenchmark implements Benchmark<BuiltinConfig> {
           ? await this.#local.make(request, onSeen, context.signal)
           : await remoteLoad(load.run_on, request, onSeen, context);
     } catch (error) {
-      if (error instanceof UnusableTarget) throw unusable(target, error.message, error.status, error.code);
+      if (error instanceof UnusableTarget) throw unusable(aim, error.message, error.status, error.code);
       throw error;
     }
     if (watch.ended !== undefined) return watch.ended;
     const { results, server, canary } = need(made, 'load');
     const whole = together(results);
-    if (!whole.outcomes.some((outcome) => outcome.ok)) throw nothingSucceeded(target, whole);
+    if (!whole.outcomes.some((outcome) => outcome.ok)) throw nothingSucceeded(aim, whole);
     const date = context.clock.wallTime().toISOString();
     const { percentiles } = context;
     const about = { date, server, threads: results.length, percentiles };

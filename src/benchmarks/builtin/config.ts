@@ -48,7 +48,9 @@ export const builtinConfig = table({
     .default(true)
     .describe('empties prefix caches before the measurement, where the engine can'),
   ...scoredKeys,
-  run_on: runOn().default('controller').describe(`${runOnSays}; elsewhere than here it needs Node 20 there`),
+  run_on: runOn()
+    .default('controller')
+    .describe(`${runOnSays}; elsewhere than here it needs Node 20.19 there`),
   threads: integer({ atLeast: 0, atMost: 64 })
     .default(0)
     .describe('of the generator; 0: as many as the concurrency needs and the machine has'),

@@ -1,6 +1,7 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
+import { overtaken } from '../../base/cancellation.ts';
 import { deferred, type Deferred } from '../../base/condition.ts';
 import { BenchmarkExecutionError } from '../../base/errors.ts';
 import {
@@ -25,10 +26,30 @@ interface Agent {
 
 /** A load that was told to stop has this long; its threads have less. */
 const graceMs = 4000;
+const excerptLength = 4000;
+
+const failure = (reason: string): BenchmarkExecutionError => new BenchmarkExecutionError('builtin', reason);
+const lives = ({ connected, exitCode, signalCode }: ChildProcess): boolean =>
+  connected && exitCode === null && signalCode === null;
+
+/** Whether this process waits for that one. */
+function keepsAwake(child: ChildProcess, does: boolean): void {
+  for (const handle of [child, child.channel]) {
+    if (does) handle?.ref();
+    else handle?.unref();
+  }
+}
+
+/** What of all that it said names the reason. */
+function reasonIn(said: string): string {
+  const lines = said.split('\n').map((line) => line.trim());
+  const found = lines.find((line) => /error/i.test(line)) ?? lines.find((line) => line !== '');
+  return found === undefined ? '' : `: ${found}`;
+}
 
 /**
  * Makes loads in a process of its own, kept for the next one: threads of this machine's load share neither an event
- * loop nor a fate with the study, and a Node that crashes under load (nodejs/node#56312) costs a measurement at most.
+ * loop nor a fate with the study, and a Node that crashes under load (nodejs/node#56312) costs what is being measured.
  */
 export class LocalLoad implements AsyncDisposable {
   #agent: Agent | undefined;
@@ -38,26 +59,42 @@ export class LocalLoad implements AsyncDisposable {
    * @returns undefined where `onSeen` ended it
    * @throws UnusableTarget, BenchmarkExecutionError, the signal's reason
    */
-  async make(request: LoadRequest, onSeen: OnSeen, signal: AbortSignal): Promise<MadeLoad | undefined> {
+  async make(
+    request: LoadRequest,
+    onSeen: OnSeen<boolean>,
+    signal: AbortSignal,
+  ): Promise<MadeLoad | undefined> {
     signal.throwIfAborted();
-    const { child, asked } = (this.#agent ??= this.#start());
+    if (this.#agent === undefined || !lives(this.#agent.child)) this.#agent = this.#start();
+    const { child, asked } = this.#agent;
     const id = this.#asked++;
     const answer = deferred<AgentAnswer>();
-    const send = (message: ToAgent): void =>
-      void child.send(message, (error) => error && answer.reject(failure(error.message)));
     const enough = new AbortController();
     let given: NodeJS.Timeout | undefined;
+    const send = (message: ToAgent): void => {
+      if (!lives(child)) answer.reject(failure('its process is gone'));
+      else child.send(message, (error) => error && answer.reject(failure(error.message)));
+    };
+    const giveUp = (): void => {
+      // Others may be measured by it.
+      if (asked.size === 1) child.kill('SIGKILL');
+      answer.reject(failure('it did not stop in time'));
+    };
     const abort = (): void => {
       send({ type: 'abort', id });
-      given ??= setTimeout(() => child.kill('SIGKILL'), graceMs);
+      // Where this process was busy the answer may be there already, and is read first.
+      given ??= setTimeout(() => setImmediate(giveUp), graceMs);
     };
     asked.set(id, {
       answer,
       onSeen: (seen, elapsedS) => {
-        if (enough.signal.aborted || signal.aborted || !onSeen(seen, elapsedS)) return false;
-        enough.abort();
+        try {
+          if (enough.signal.aborted || signal.aborted || !onSeen(seen, elapsedS)) return;
+          enough.abort(overtaken);
+        } catch (error) {
+          answer.reject(error as Error);
+        }
         abort();
-        return true;
       },
     });
     signal.addEventListener('abort', abort, { once: true });
@@ -79,9 +116,9 @@ export class LocalLoad implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     const child = this.#agent?.child;
-    if (child === undefined) return;
+    if (child === undefined || !lives(child)) return;
     const gone = once(child, 'exit');
-    if (child.connected) child.disconnect();
+    child.disconnect();
     const timer = setTimeout(() => child.kill('SIGKILL'), graceMs);
     await gone.finally(() => clearTimeout(timer));
   }
@@ -92,32 +129,24 @@ export class LocalLoad implements AsyncDisposable {
     });
     const agent: Agent = { child, asked: new Map() };
     let said = '';
-    (child.stderr as Socket).unref();
-    child.stderr?.on('data', (chunk: Buffer) => (said = (said + chunk.toString()).slice(-2000)));
+    const end = (why: string): void => {
+      const error = failure(`its process ${why}${reasonIn(said)}`);
+      for (const { answer } of agent.asked.values()) answer.reject(error);
+    };
+    child.on('error', (error) => end(`failed: ${error.message}`));
+    child.on('exit', (code, name) =>
+      end(name === null ? `ended with exit code ${code}` : `was ended by ${name}`),
+    );
     child.on('message', (message: FromAgent) => {
       const one = agent.asked.get(message.id);
       if (message.type === 'answer') one?.answer.resolve(message.answer);
       else one?.onSeen(message.seen, message.elapsedS);
     });
-    const end = (why: string): void => {
-      if (this.#agent === agent) this.#agent = undefined;
-      const error = failure(`its process ${why}${said === '' ? '' : `: ${said.trim()}`}`);
-      for (const { answer } of agent.asked.values()) answer.reject(error);
-    };
-    child.on('error', (error) => end(`could not be started: ${error.message}`));
-    child.on('exit', (code, name) =>
-      end(name === null ? `ended with exit code ${code}` : `was ended by ${name}`),
-    );
+    const stderr = child.stderr as Socket | null; // none where it could not be started
+    stderr?.unref();
+    stderr?.on('data', (chunk: Buffer) => {
+      if (said.length < excerptLength) said += chunk.toString();
+    });
     return agent;
-  }
-}
-
-const failure = (reason: string): BenchmarkExecutionError => new BenchmarkExecutionError('builtin', reason);
-
-/** Whether this process waits for that one. */
-function keepsAwake(child: ChildProcess, does: boolean): void {
-  for (const handle of [child, child.channel]) {
-    if (does) handle?.ref();
-    else handle?.unref();
   }
 }

@@ -23,8 +23,8 @@ export interface MadeLoad {
   readonly canary?: readonly string[] | undefined;
 }
 
-/** What all threads have seen so far, this long after they began; true ends the load. */
-export type OnSeen = (seen: readonly Seen[], elapsedS: number) => boolean;
+/** What all threads have seen so far, this long after they began. */
+export type OnSeen<T = void> = (seen: readonly Seen[], elapsedS: number) => T;
 
 /** Streams that one thread follows without being late itself. */
 const streamsPerThread = 64;
@@ -69,7 +69,7 @@ export async function makeLoad(
     before = await readMetrics(baseUrl, signal);
     began = performance.now();
   };
-  const onProgress = (seen: readonly Seen[]): boolean => onSeen(seen, (performance.now() - began) / 1000);
+  const onProgress = (seen: readonly Seen[]): void => onSeen(seen, (performance.now() - began) / 1000);
   const jobs = jobsOf(job, threadCount(job, wanted));
   const results = await threads.run(jobs, { beforeStart, onProgress }, signal);
   const server = metricsBetween(before, before && (await readMetrics(baseUrl, signal)));

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { posix } from 'node:path';
-import { childController } from '../../base/cancellation.ts';
-import { BenchmarkParseError } from '../../base/errors.ts';
+import { abortable, childController } from '../../base/cancellation.ts';
+import { BenchmarkExecutionError, ModelEvalStateError } from '../../base/errors.ts';
 import { ms } from '../../base/units.ts';
 import type { BenchmarkContext, Executor, LoadPlace, ToolHost } from '../../parallel/ports.ts';
 import { runIn, type Tool } from '../tool.ts';
@@ -10,6 +10,7 @@ import {
   agentFile,
   answerFile,
   loadOf,
+  parseAnswer,
   seenFile,
   type AgentAnswer,
   type AgentSeen,
@@ -17,57 +18,75 @@ import {
 import type { LoadRequest, MadeLoad, OnSeen } from './make-load.ts';
 
 const uploads = new WeakMap<Executor, Promise<string>>();
+const uploadLimit = ms(60_000);
 
-/** Once a connection: the agent is the same for all measurements. */
+/** Once a connection, for all who measure from there: the agent is the same, and whoever asked first may give up. */
 async function agentOn({ executor, cwd }: ToolHost, signal: AbortSignal): Promise<string> {
-  const there = uploads.get(executor);
-  if (there !== undefined) return there;
   const upload = async (): Promise<string> => {
     const code = readFileSync(agentFile());
     const version = createHash('sha256').update(code).digest('hex').slice(0, 12);
     const path = posix.join(cwd, `load-agent-${version}.mjs`);
-    await executor.writeFile(path, code, signal);
+    await executor.writeFile(path, code, AbortSignal.any([executor.lost, AbortSignal.timeout(uploadLimit)]));
     return path;
   };
-  const uploading = upload();
-  uploads.set(executor, uploading);
-  uploading.catch(() => uploads.delete(executor));
-  return uploading;
+  let uploading = uploads.get(executor);
+  if (uploading === undefined) {
+    uploads.set(executor, (uploading = upload()));
+    uploading.catch(() => uploads.delete(executor));
+  }
+  return abortable(uploading, signal);
 }
 
-/** Between two looks at how far it is: each is a command on its machine. */
-const lookEvery = ms(2000);
+/** Any Node can read this, and says which one it is. */
+const start = `var v = process.versions.node.split('.');
+if (+v[0] < 20 || (v[0] === '20' && +v[1] < 19)) {
+  process.stderr.write('Node ' + process.versions.node + ' is too old: the load generator needs 20.19');
+  process.exit(127);
+}
+import(require('url').pathToFileURL(process.argv[1]));`;
 
-/** Looks at what the agent has seen until the signal says that it has ended. */
+/** Between two looks at how far it is: each is a command on its machine, or even a job step. */
+const looks = { first: ms(2000), factor: 1.25, longest: ms(30_000) } as const;
+
+async function seenBy(
+  { executor, directory }: ToolHost,
+  signal: AbortSignal,
+): Promise<AgentSeen | undefined> {
+  try {
+    const bytes = await executor.readFile(posix.join(directory, seenFile), signal);
+    return JSON.parse(bytes.toString('utf8')) as AgentSeen;
+  } catch {
+    return undefined; // it has seen nothing yet
+  }
+}
+
+/** Looks at what the agent has seen until the signal says that it has ended. @returns whether that is enough */
 async function follow(
   host: ToolHost,
-  context: BenchmarkContext,
-  onSeen: OnSeen,
+  { clock }: BenchmarkContext,
+  onSeen: OnSeen<boolean>,
   ended: AbortSignal,
 ): Promise<boolean> {
-  const path = posix.join(host.directory, seenFile);
-  for (;;) {
-    try {
-      await context.clock.sleep(lookEvery, ended);
-      const { seen, elapsedS } = JSON.parse(
-        (await host.executor.readFile(path, ended)).toString('utf8'),
-      ) as AgentSeen;
-      if (onSeen(seen, elapsedS)) return true;
-    } catch {
-      if (ended.aborted) return false;
-      // It has seen nothing yet.
-    }
+  for (let pause: number = looks.first; ; pause = Math.min(looks.longest, pause * looks.factor)) {
+    await clock.sleep(ms(pause), ended).catch(() => undefined);
+    if (ended.aborted) return false;
+    const seen = await seenBy(host, ended);
+    if (seen !== undefined && onSeen(seen.seen, seen.elapsedS)) return true;
   }
 }
 
-async function answerOf(host: ToolHost, { signal }: BenchmarkContext): Promise<AgentAnswer> {
-  const path = posix.join(host.directory, answerFile);
-  const text = (await host.executor.readFile(path, signal)).toString('utf8');
+async function answerOf({ executor, directory }: ToolHost, signal: AbortSignal): Promise<AgentAnswer> {
+  const path = posix.join(directory, answerFile);
+  let bytes: Buffer;
   try {
-    return JSON.parse(text) as AgentAnswer;
+    bytes = await executor.readFile(path, signal);
   } catch (cause) {
-    throw new BenchmarkParseError('builtin', text, `${path} is not whole`, { cause });
+    signal.throwIfAborted();
+    if (cause instanceof ModelEvalStateError) throw cause;
+    const reason = `it left no ${path} on ${executor.host}: ${(cause as Error).message}`;
+    throw new BenchmarkExecutionError('builtin', reason, undefined, { cause });
   }
+  return parseAnswer(bytes.toString('utf8'));
 }
 
 /**
@@ -78,40 +97,63 @@ async function answerOf(host: ToolHost, { signal }: BenchmarkContext): Promise<A
 export async function remoteLoad(
   where: Exclude<LoadPlace, 'controller'>,
   request: LoadRequest,
-  onSeen: OnSeen,
+  onSeen: OnSeen<boolean>,
   context: BenchmarkContext,
 ): Promise<MadeLoad | undefined> {
+  const { signal } = context;
   const host = await context.toolHost(where);
-  const agent = await agentOn(host, context.signal);
+  const agent = await agentOn(host, signal);
+  const file = `${host.directory}.request.json`;
   const tool: Tool = {
-    ...{ name: 'builtin', where, argv: ['node', agent], stdin: JSON.stringify(request) },
-    ifMissing: `Install Node 20 or newer on ${where.replace('host:', '')}, or set run_on = "controller" in [builtin].`,
+    ...{ name: 'builtin', where, argv: ['node', '-e', start, agent, file], onHost: true },
+    ifMissing: `Install Node 20.19 or newer on ${where.replace('host:', '')}, or set run_on = "controller" in [builtin].`,
   };
-  using enough = childController(context.signal);
-  using ended = childController(context.signal);
-  const following = follow(host, context, onSeen, ended.signal).then((isEnough) => {
-    if (isEnough) enough.abort(new Error('nothing could save it'));
-    return isEnough;
-  });
   try {
-    await runIn(host, tool, { ...context, signal: enough.signal });
+    await host.executor.writeFile(file, JSON.stringify(request), signal);
+    const ran = await runUntilEnough(host, tool, onSeen, context);
+    return ran ? loadOf(await answerOf(host, signal)) : undefined;
   } catch (error) {
-    context.signal.throwIfAborted();
-    if (enough.signal.aborted) return undefined;
     // It may not be there any more: somebody has cleaned up.
     uploads.delete(host.executor);
     throw error;
   } finally {
+    await remove(host, [host.directory, file], signal);
+  }
+}
+
+/** @returns false where `onSeen` ended it */
+async function runUntilEnough(
+  host: ToolHost,
+  tool: Tool,
+  onSeen: OnSeen<boolean>,
+  context: BenchmarkContext,
+): Promise<boolean> {
+  using enough = childController(context.signal);
+  using ended = childController(context.signal);
+  const following = follow(host, context, onSeen, ended.signal);
+  following.then(
+    (isEnough) => isEnough && enough.abort(new Error('nothing could save it')),
+    (error: unknown) => enough.abort(error),
+  );
+  try {
+    await runIn(host, tool, { ...context, signal: enough.signal });
+    return true;
+  } catch (error) {
+    context.signal.throwIfAborted();
+    if (!enough.signal.aborted) throw error;
+    return false;
+  } finally {
     ended.abort(new Error('it has ended'));
     await following;
   }
-  const answer = await answerOf(host, context);
-  await removeFrom(host, context).catch(() => context.signal.throwIfAborted());
-  return loadOf(answer);
 }
 
 /** What every request came to is large, and what matters of it is kept here. */
-async function removeFrom({ executor, directory }: ToolHost, { signal }: BenchmarkContext): Promise<void> {
-  const command = { argv: ['rm', '-rf', '--', directory], label: 'removing a load' } as const;
-  await executor.run(command, { signal, timeout: ms(60_000) });
+async function remove({ executor }: ToolHost, paths: readonly string[], signal: AbortSignal): Promise<void> {
+  const command = { argv: ['rm', '-rf', '--', ...paths], label: 'removing a load' } as const;
+  try {
+    await executor.run(command, { signal, timeout: ms(60_000) });
+  } catch {
+    signal.throwIfAborted(); // else it is a few files that stay
+  }
 }

@@ -5,8 +5,8 @@ import type { Seen } from './ledger.ts';
 import { UnusableTarget, type LoadJob, type LoadResult } from './load.ts';
 import type { FromWorker, ToWorker } from './worker.ts';
 
-/** What all threads have seen so far; true ends the load. */
-export type OnProgress = (seen: readonly Seen[]) => boolean;
+/** What all threads have seen so far. */
+export type OnProgress = (seen: readonly Seen[]) => void;
 
 /** A barrier before the measurement: every thread has warmed up before the first one begins. */
 export type BeforeStart = () => Promise<void>;
@@ -26,15 +26,14 @@ async function answerOf(worker: Worker, wanted: readonly FromWorker['type'][]): 
   }
 }
 
-/** Puts together what the threads say, and ends the load where that is enough. */
+/** Puts together what the threads say. */
 function follow(workers: readonly Worker[], onProgress: OnProgress): () => void {
   const seen = new Map<Worker, Seen>();
   const listeners = workers.map((worker) => {
     const listener = (message: FromWorker): void => {
       if (message.type !== 'progress') return;
       seen.set(worker, message.seen);
-      if (seen.size < workers.length || !onProgress([...seen.values()])) return;
-      for (const one of workers) post(one, { type: 'abort' });
+      if (seen.size === workers.length) onProgress([...seen.values()]);
     };
     worker.on('message', listener);
     return () => worker.off('message', listener);
