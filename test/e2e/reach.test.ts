@@ -143,6 +143,9 @@ describe.skipIf(!realSshd.available)('the built-in load generator', () => {
     const { code } = await done;
     expect(code).toBe(130);
     await expectNothingLeft(project);
+    const files = readdirSync(join(project.directory, 'scratch'), { recursive: true, encoding: 'utf8' });
+    expect(files.some((name) => name.includes('load-agent-'))).toBe(true);
+    expect(files.filter((name) => name.includes('bench-'))).toEqual([]);
   });
 });
 

@@ -42,10 +42,16 @@ export type FromAgent =
   | ({ readonly type: 'seen'; readonly id: number } & AgentSeen)
   | { readonly type: 'answer'; readonly id: number; readonly answer: AgentAnswer };
 
+export const remedies = {
+  here: 'Lower threads or max_concurrency of [builtin] where this machine has too little memory for them.',
+  elsewhere: 'Look at the disk and the memory there, or set run_on = "controller" in [builtin].',
+} as const;
+
 /** @throws UnusableTarget, BenchmarkExecutionError */
-export function loadOf(answer: AgentAnswer): MadeLoad {
+export function loadOf(answer: AgentAnswer, remedy: string): MadeLoad {
   if (answer.type === 'made') return answer.load;
-  if (answer.type === 'failed') throw new BenchmarkExecutionError('builtin', answer.message);
+  if (answer.type === 'failed')
+    throw new BenchmarkExecutionError('builtin', answer.message, undefined, { remedy });
   throw new UnusableTarget(answer.message, answer);
 }
 
@@ -55,7 +61,9 @@ export function parseAnswer(text: string): AgentAnswer {
   try {
     value = JSON.parse(text);
   } catch (cause) {
-    throw new BenchmarkParseError('builtin', text, `${answerFile} is not whole`, { cause });
+    throw new BenchmarkParseError('builtin', text, `${answerFile} is not whole`, {
+      ...{ cause, remedy: remedies.elsewhere },
+    });
   }
   const { type, load, message } = (value ?? {}) as {
     type?: unknown;
@@ -65,5 +73,6 @@ export function parseAnswer(text: string): AgentAnswer {
   const isMade = type === 'made' && Array.isArray(load?.results);
   if (isMade || ((type === 'unusable' || type === 'failed') && typeof message === 'string'))
     return value as AgentAnswer;
-  throw new BenchmarkParseError('builtin', text, `${answerFile} is no answer of the load generator`);
+  const why = `${answerFile} is no answer of the load generator`;
+  throw new BenchmarkParseError('builtin', text, why, { remedy: remedies.elsewhere });
 }

@@ -7,6 +7,7 @@ import { BenchmarkExecutionError } from '../../base/errors.ts';
 import {
   agentFile,
   loadOf,
+  remedies,
   serving,
   type AgentAnswer,
   type FromAgent,
@@ -28,7 +29,8 @@ interface Agent {
 const graceMs = 4000;
 const excerptLength = 4000;
 
-const failure = (reason: string): BenchmarkExecutionError => new BenchmarkExecutionError('builtin', reason);
+const failure = (reason: string): BenchmarkExecutionError =>
+  new BenchmarkExecutionError('builtin', reason, undefined, { remedy: remedies.here });
 const lives = ({ connected, exitCode, signalCode }: ChildProcess): boolean =>
   connected && exitCode === null && signalCode === null;
 
@@ -101,7 +103,7 @@ export class LocalLoad implements AsyncDisposable {
     keepsAwake(child, true);
     try {
       send({ type: 'make', id, request });
-      return loadOf(await answer.promise);
+      return loadOf(await answer.promise, remedies.here);
     } catch (error) {
       if (enough.signal.aborted) return undefined;
       throw error;

@@ -11,6 +11,7 @@ import {
   answerFile,
   loadOf,
   parseAnswer,
+  remedies,
   seenFile,
   type AgentAnswer,
   type AgentSeen,
@@ -84,7 +85,7 @@ async function answerOf({ executor, directory }: ToolHost, signal: AbortSignal):
     signal.throwIfAborted();
     if (cause instanceof ModelEvalStateError) throw cause;
     const reason = `it left no ${path} on ${executor.host}: ${(cause as Error).message}`;
-    throw new BenchmarkExecutionError('builtin', reason, undefined, { cause });
+    throw new BenchmarkExecutionError('builtin', reason, undefined, { cause, remedy: remedies.elsewhere });
   }
   return parseAnswer(bytes.toString('utf8'));
 }
@@ -111,13 +112,13 @@ export async function remoteLoad(
   try {
     await host.executor.writeFile(file, JSON.stringify(request), signal);
     const ran = await runUntilEnough(host, tool, onSeen, context);
-    return ran ? loadOf(await answerOf(host, signal)) : undefined;
+    return ran ? loadOf(await answerOf(host, signal), remedies.elsewhere) : undefined;
   } catch (error) {
     // It may not be there any more: somebody has cleaned up.
     uploads.delete(host.executor);
     throw error;
   } finally {
-    await remove(host, [host.directory, file], signal);
+    await remove(host, [host.directory, file]);
   }
 }
 
@@ -149,11 +150,12 @@ async function runUntilEnough(
 }
 
 /** What every request came to is large, and what matters of it is kept here. */
-async function remove({ executor }: ToolHost, paths: readonly string[], signal: AbortSignal): Promise<void> {
+async function remove({ executor }: ToolHost, paths: readonly string[]): Promise<void> {
   const command = { argv: ['rm', '-rf', '--', ...paths], label: 'removing a load' } as const;
   try {
-    await executor.run(command, { signal, timeout: ms(60_000) });
+    // Also when all else is given up: prompts of somebody's dataset may be in it.
+    await executor.run(command, { signal: executor.lost, timeout: ms(2000) });
   } catch {
-    signal.throwIfAborted(); // else it is a few files that stay
+    // It is a few files that stay.
   }
 }
