@@ -1,6 +1,7 @@
 import TinyQueue from 'tinyqueue';
 import { createRng } from '../src/base/rng.ts';
 import type { Fitness, TrialId } from '../src/base/units.ts';
+import type { PerformanceIndex } from '../src/core/fitness/fitness.ts';
 import { normal } from '../src/core/pso/draws.ts';
 import type { Judgement, Optimizer, Suggestion } from '../src/core/pso/optimizer.ts';
 import { listSchedule } from './list-schedule.ts';
@@ -70,7 +71,19 @@ export function race(optimizer: Optimizer, options: RaceOptions): Race {
     const factor = Math.exp(noise * normal(rng.fork(`noise-${trialId}`))) / Math.sqrt(speed);
     const cost = truth.fitness * factor;
     seen.push({ id: trialId, cost });
-    return { kind: 'scored', fitness: cost as Fitness };
+    const parts = truth.performance && scenario.partsOf?.(noisy(truth.performance, trialId, factor));
+    return { kind: 'scored', fitness: cost as Fitness, parts };
+  };
+  /** Throughput as noisy as the cost; latencies have a noise of their own. */
+  const noisy = (performance: PerformanceIndex, id: TrialId, factor: number): PerformanceIndex => {
+    const own = rng.fork(`latencies-${id}`);
+    const scattered = (value: number | null): number => (value ?? 0) * Math.exp(noise * normal(own));
+    return {
+      ...performance,
+      generate_speed: (performance.generate_speed ?? 0) / factor,
+      time_to_first_token: scattered(performance.time_to_first_token),
+      time_per_output_token: scattered(performance.time_per_output_token),
+    };
   };
   /** What a repeated measurement says, on the group whose turn it is. */
   const again = (id: TrialId, run: number): number => {

@@ -1,5 +1,6 @@
 import { createRng } from '../src/base/rng.ts';
-import { fitness, type FitnessSettings } from '../src/core/fitness/fitness.ts';
+import { compositionOf, partsOf, type Composition, type Parts } from '../src/core/fitness/composition.ts';
+import { cost, fitness, type FitnessSettings, type PerformanceIndex } from '../src/core/fitness/fitness.ts';
 import { arrivals } from '../src/core/load/arrivals.ts';
 import { simulateLoad } from '../src/core/serving/cluster.ts';
 import { cannotServe, planMemory } from '../src/core/serving/hardware.ts';
@@ -12,7 +13,13 @@ import { createSearchSpace, paramsKey, type SearchSpace } from '../src/core/spac
 
 /** Without noise. */
 export type Truth =
-  | { readonly kind: 'scored'; readonly fitness: number; readonly benchmarkS: number }
+  | {
+      readonly kind: 'scored';
+      readonly fitness: number;
+      readonly benchmarkS: number;
+      /** Where the cost has parts. */
+      readonly performance?: PerformanceIndex;
+    }
   | { readonly kind: 'infeasible' };
 
 export interface Scenario {
@@ -25,6 +32,9 @@ export interface Scenario {
   readonly heldBack: boolean;
   /** The least cost, where it is known. */
   readonly best?: number;
+  /** How the cost follows from its parts, where it has any. */
+  readonly composition?: Composition;
+  partsOf?(performance: PerformanceIndex): Parts;
   truth(params: ServingParams): Truth;
 }
 
@@ -122,6 +132,8 @@ function serving(
     speeds: [1],
     heldBack: false,
     ...more,
+    composition: compositionOf(slos),
+    partsOf: (performance) => partsOf(performance, cost(performance, slos).terms, slos),
     truth(params) {
       const key = paramsKey(params);
       const seen = known.get(key);
@@ -134,6 +146,7 @@ function serving(
               kind: 'scored',
               fitness: fitness(measured.performance, slos).fitness,
               benchmarkS: measured.seconds,
+              performance: measured.performance,
             };
       known.set(key, truth);
       return truth;

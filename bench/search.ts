@@ -28,8 +28,11 @@ const methods: Readonly<Record<string, (scenario: Scenario, seed: number) => Opt
   random: ({ space }, seed) => new RandomSearch({ space, seed, maxEvaluations: evaluations }),
   'without surrogate': ({ space }, seed) =>
     new PSOOptimizer({ space, seed, maxEvaluations: evaluations, particles: 10 }),
-  default: ({ space }, seed) =>
-    new PSOOptimizer({ space, seed, maxEvaluations: evaluations, particles: 10, surrogate: true }),
+  default: ({ space, composition }, seed) =>
+    new PSOOptimizer({
+      ...{ space, seed, maxEvaluations: evaluations, particles: 10, surrogate: true },
+      composition,
+    }),
 };
 
 export interface SearchRow {

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { ConfigValidationError } from './base/errors.ts';
 import { trialId, type Fitness, type TrialId } from './base/units.ts';
 import { fieldsSchema } from './config/schema-tables.ts';
+import type { Composition } from './core/fitness/composition.ts';
 import type { Suggestion } from './core/pso/optimizer.ts';
 import { PSOOptimizer } from './core/pso/pso.ts';
 import type { ServingParams } from './core/space/field.ts';
@@ -24,13 +25,22 @@ export interface OptimizerOptions {
   readonly maxEvaluations?: number;
   /** Default true: a model picks among the moves that the swarm proposes. */
   readonly surrogate?: boolean;
+  /**
+   * The cost as a function of the metrics, lower is better: where it is given, metrics alone may be told, and the
+   * model foresees each of them instead of their cost. It is asked often, so it is to be quick and without effects.
+   */
+  readonly fitness?: (metrics: Metrics) => number;
 }
 
 type Metrics = Readonly<Record<string, number>>;
 
-/** What came of a measurement; a lower fitness is better. `metrics` are kept for who asks for the best. */
+/**
+ * What came of a measurement; a lower fitness is better. `metrics` are kept for who asks for the best; with the option
+ * `fitness` they are what is learnt from, the same names each time.
+ */
 export type Told =
   | { readonly fitness: number; readonly metrics?: Metrics }
+  | { readonly metrics: Metrics }
   /**
    * `invalid`, `deterministic` and `timeout`: the configuration's fault, it is kept away from. `transient`: somebody
    * else's, it is suggested again, to another group where there is one.
@@ -45,7 +55,7 @@ export interface Asked {
 export interface AskAndTell {
   /** The next configuration to measure; undefined when there is none any more, or for this group. */
   ask(group?: number): Asked | undefined;
-  /** @throws ConfigValidationError for a fitness that is no number, and for an id that nobody waits for */
+  /** @throws ConfigValidationError for a fitness or metric that is no number, and for an id that nobody waits for */
   tell(id: number, told: Told, group?: number): void;
   /** The lowest fitness, with the metrics that were told with it. */
   readonly best: (Asked & { readonly fitness: number; readonly metrics: Metrics | undefined }) | undefined;
@@ -75,6 +85,7 @@ const optionsSchema = z.strictObject({
   groups: z.int().min(1).default(1),
   maxEvaluations: z.int().min(1).default(100),
   surrogate: z.boolean().default(true),
+  fitness: z.custom<(metrics: Metrics) => number>((one) => typeof one === 'function').optional(),
 });
 
 function checked(options: OptimizerOptions): z.output<typeof optionsSchema> {
@@ -103,8 +114,45 @@ function spaceOf({ fields, constraints }: z.output<typeof optionsSchema>): Searc
   };
 }
 
+/** Below this metrics are told apart by their differences, above it by their ratios: a millisecond, of seconds. */
+const linearBelow = 1e-3;
+
+/** A user's metrics as parts of their cost. */
+class MetricParts implements Composition {
+  readonly #fitness: (metrics: Metrics) => number;
+  #names: readonly string[] | undefined;
+
+  constructor(fitness: (metrics: Metrics) => number) {
+    this.#fitness = fitness;
+  }
+
+  of(metrics: Metrics): readonly number[] {
+    this.#names ??= Object.keys(metrics);
+    const names = this.#names;
+    const odd = [...names, ...Object.keys(metrics)].find(
+      (name) => !names.includes(name) || !Number.isFinite(metrics[name]),
+    );
+    if (odd !== undefined || names.length === 0)
+      throw new ConfigValidationError(
+        `metrics.${odd ?? ''}`,
+        odd === undefined ? undefined : metrics[odd],
+        `Metrics that a fitness follows from are numbers, and the same ones each time (${names.join(', ')})`,
+      );
+    return names.map((name) => Math.asinh((metrics[name] as number) / linearBelow));
+  }
+
+  cost(parts: readonly number[]): number {
+    const names = this.#names ?? [];
+    return this.#fitness(
+      Object.fromEntries(names.map((name, i) => [name, Math.sinh(parts[i] as number) * linearBelow])),
+    );
+  }
+}
+
 class Search implements AskAndTell {
   readonly #swarm: PSOOptimizer;
+  readonly #fitness: OptimizerOptions['fitness'];
+  readonly #parts: MetricParts | undefined;
   readonly #open = new Map<TrialId, Open>();
   readonly #again: TrialId[] = [];
   readonly #params = new Map<TrialId, ServingParams>();
@@ -114,7 +162,11 @@ class Search implements AskAndTell {
     const all = checked(options);
     const { seed, maxEvaluations, surrogate } = all;
     const particles = Math.max(10, all.groups);
-    this.#swarm = new PSOOptimizer({ space: spaceOf(all), seed, maxEvaluations, surrogate, particles });
+    this.#fitness = all.fitness;
+    this.#parts = all.fitness && new MetricParts(all.fitness);
+    this.#swarm = new PSOOptimizer({
+      ...{ space: spaceOf(all), seed, maxEvaluations, surrogate, particles, composition: this.#parts },
+    });
   }
 
   ask(group?: number): Asked | undefined {
@@ -135,15 +187,11 @@ class Search implements AskAndTell {
         given,
         `Nothing is waited for under ${given}: it was told, or never asked`,
       );
-    if ('fitness' in told) {
-      if (!Number.isFinite(told.fitness))
-        throw new ConfigValidationError(
-          'fitness',
-          told.fitness,
-          'A fitness is a number; tell { failed: "deterministic" } where there is none',
-        );
-      this.#swarm.tell(id, { kind: 'scored', fitness: told.fitness as Fitness });
-      if (told.metrics !== undefined) this.#metrics.set(id, told.metrics);
+    if (!('failed' in told)) {
+      const { metrics } = told;
+      const parts = metrics && this.#parts?.of(metrics);
+      this.#swarm.tell(id, { kind: 'scored', fitness: this.#fitnessOf(told), parts });
+      if (metrics !== undefined) this.#metrics.set(id, metrics);
     } else if (told.failed === 'transient') {
       const failedOn = [...open.failedOn, group];
       if (failedOn.length < mostAttempts) {
@@ -154,6 +202,17 @@ class Search implements AskAndTell {
       this.#swarm.tell(id, { kind: 'failed' });
     } else this.#swarm.tell(id, { kind: 'infeasible' });
     this.#open.delete(id);
+  }
+
+  #fitnessOf(told: Exclude<Told, { failed: unknown }>): Fitness {
+    const fitness = 'fitness' in told ? told.fitness : this.#fitness?.(told.metrics);
+    if (fitness === undefined || !Number.isFinite(fitness))
+      throw new ConfigValidationError(
+        'fitness',
+        fitness,
+        'A fitness is a number; tell { failed: "deterministic" } where there is none',
+      );
+    return fitness as Fitness;
   }
 
   get best(): AskAndTell['best'] {

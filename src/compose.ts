@@ -5,6 +5,7 @@ import { benchmarks } from './benchmarks/index.ts';
 import type { Settings, SettingsInput } from './config/settings.ts';
 import { setupOf } from './config/setup.ts';
 import type { Registry } from './config/validate.ts';
+import { compositionOf } from './core/fitness/composition.ts';
 import type { Optimizer } from './core/pso/optimizer.ts';
 import { circuitPolicy } from './core/resilience/circuit-breaker.ts';
 import { PSOOptimizer } from './core/pso/pso.ts';
@@ -61,7 +62,7 @@ export interface StudyOutcome {
   readonly error: unknown;
 }
 
-function optimizerOf({ space, search, seed, presets, history }: Settings): Optimizer {
+function optimizerOf({ space, search, seed, presets, history, fitness }: Settings): Optimizer {
   // Where only the load may vary there is one server to start.
   const maxEvaluations = space.dimensions === 0 ? 1 : search.maxEvaluations;
   const common = { space, seed, maxEvaluations, presets, history };
@@ -69,7 +70,10 @@ function optimizerOf({ space, search, seed, presets, history }: Settings): Optim
   const { particles, coefficients, strategy, surrogate, ftol, ftolIter } = search;
   return search.synchronous
     ? new SynchronousPso({ ...common, particles, coefficients, strategy, ftol, ftolIter })
-    : new PSOOptimizer({ ...common, particles, coefficients, strategy, surrogate });
+    : new PSOOptimizer({
+        ...common,
+        ...{ particles, coefficients, strategy, surrogate, composition: compositionOf(fitness) },
+      });
 }
 
 /** Runs a study to its end, or until the signal; a summary is written either way. */

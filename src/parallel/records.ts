@@ -1,6 +1,7 @@
 import type { HostEntry } from '../config/host-syntax.ts';
 import type { Blame } from '../base/errors.ts';
 import type { GroupId, TrialId } from '../base/units.ts';
+import type { Parts } from '../core/fitness/composition.ts';
 import type {
   FitnessSettings,
   FitnessTerms,
@@ -39,6 +40,8 @@ export type Verdict =
       readonly kind: 'scored';
       readonly fitness: number;
       readonly terms: FitnessTerms;
+      /** What the model foresees in place of the fitness; of a benchmark that ended early, as it was going. */
+      readonly parts?: Parts;
       readonly performance: PerformanceIndex;
       readonly percentiles: Readonly<Partial<Record<string, Partial<Percentiles>>>>;
       /** Requests a second that kept all of their own SLOs, where there were any. */

@@ -1,4 +1,5 @@
 import { tooFew } from '../core/fitness/enough.ts';
+import { partsOf } from '../core/fitness/composition.ts';
 import { cost, fitness, type FitnessSettings, type Judged } from '../core/fitness/fitness.ts';
 import { violations } from '../core/fitness/slo.ts';
 import type { Suggestion } from '../core/pso/optimizer.ts';
@@ -28,11 +29,13 @@ export function scoreCensored(
 ): Measurement {
   const judged: Judged = { ...performance, percentiles };
   const { sum, terms } = cost(judged, settings);
-  const costs = [sum, cost(running, settings).sum, 1.05 * limit.fitness].filter(Number.isFinite);
+  const asItWent = cost(running, settings);
+  const costs = [sum, asItWent.sum, 1.05 * limit.fitness].filter(Number.isFinite);
   return {
     numPrompts,
     verdict: {
       ...{ kind: 'scored', censored: true, fitness: Math.max(...costs), terms, performance },
+      parts: partsOf(running, asItWent.terms, settings),
       ...{ percentiles, violations: violations(judged, settings), flags },
     },
   };
@@ -64,11 +67,13 @@ export async function score(
     job.isOfGroup === true || speeds === undefined ? measured : speeds.scaled(job.group.id, measured);
   const { performance, percentiles, goodput, flags, numPrompts, traits, canary, raw_performance } = result;
   const judged: Judged = { ...performance, percentiles, goodput };
-  const { fitness: sum, terms } = fitness(judged, await settingsFor(job, result, dependencies));
+  const settings = await settingsFor(job, result, dependencies);
+  const { fitness: sum, terms } = fitness(judged, settings);
   return {
     numPrompts,
     verdict: {
       ...{ kind: 'scored', fitness: sum, terms, performance, percentiles },
+      parts: partsOf(judged, terms, settings),
       ...(goodput === null ? {} : { goodput }),
       violations: violations(judged, slos),
       flags: [...flags, ...tooFew(judgedBy, numPrompts)],

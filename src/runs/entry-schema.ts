@@ -31,6 +31,7 @@ const verdict = z.discriminatedUnion('kind', [
     kind: z.literal('scored'),
     fitness: z.number(),
     terms: z.record(z.string(), z.unknown()),
+    parts: z.array(measured).optional(),
     performance,
     percentiles: z.record(z.string(), z.record(z.string(), z.number())),
     violations: z.array(z.looseObject({ slo: z.string() })),

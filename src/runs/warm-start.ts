@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { ConfigurationError } from '../base/errors.ts';
 import type { Settings } from '../config/settings.ts';
 import { setupOf } from '../config/setup.ts';
+import { partsOf } from '../core/fitness/composition.ts';
 import { fitness, type FitnessSettings } from '../core/fitness/fitness.ts';
 import type { Measured } from '../core/pso/optimizer.ts';
 import { isTable } from '../config/toml.ts';
@@ -43,9 +44,11 @@ function fitting(params: ServingParams, fields: readonly Field[]): ServingParams
   return Object.fromEntries(open.map(({ name }) => [name, params[name] as ServingParams[string]]));
 }
 
-function costOf({ verdict }: ScoredRecord, slos: FitnessSettings): number | undefined {
+function costOf({ verdict }: ScoredRecord, slos: FitnessSettings): Omit<Measured, 'params'> | undefined {
+  const judged = judgedOf(verdict);
   try {
-    return fitness(judgedOf(verdict), slos).fitness;
+    const { fitness: cost, terms } = fitness(judged, slos);
+    return { fitness: cost, parts: partsOf(judged, terms, slos) };
   } catch {
     return undefined; // it lacks what is judged now
   }
@@ -65,7 +68,7 @@ async function ofRun(journal: string, from: string, settings: Settings): Promise
   const measured = records.flatMap((record) => {
     const params = fitting(record.params, settings.space.fields);
     const cost = costOf(record, settings.fitness);
-    return params === undefined || cost === undefined ? [] : [{ params, fitness: cost }];
+    return params === undefined || cost === undefined ? [] : [{ params, ...cost }];
   });
   // Costs of MindIE aim at ten times a baseline that is not measured yet.
   const isSame = started.setup === setupOf(settings) && settings.engine !== 'mindie';

@@ -18,7 +18,7 @@ export interface Progress {
 export function judgementOf(verdict: Verdict): Judgement {
   switch (verdict.kind) {
     case 'scored':
-      return { kind: 'scored', fitness: verdict.fitness as Fitness };
+      return { kind: 'scored', fitness: verdict.fitness as Fitness, parts: verdict.parts };
     case 'infeasible':
       return { kind: 'infeasible' };
     case 'failed':

@@ -84,6 +84,39 @@ describe('ask and tell', () => {
     expect(failed / (seeds * 40)).toBeLessThan(0.2);
   }, 120_000);
 
+  test('learns from metrics where it is told how the cost follows', () => {
+    const measured = (params: Readonly<Record<string, unknown>>): Record<string, number> => {
+      const seqs = Number(params['MAX_NUM_SEQS']);
+      return { speed: (10 * seqs) / (1 + seqs / 100), ttft: 0.05 * Math.exp(seqs / 60), failed: 0 };
+    };
+    // Far outside its SLO nothing is told apart by the cost.
+    const fitness = ({ speed = 0, ttft = 0, failed = 0 }: Readonly<Record<string, number>>): number =>
+      1000 / speed + Math.exp(10 * (ttft / 0.5 - 1)) + failed;
+    const after = (options: Partial<OptimizerOptions>, seed: number): number => {
+      const optimizer = make({ ...options, seed, maxEvaluations: 24 });
+      for (let one = optimizer.ask(); one !== undefined; one = optimizer.ask()) {
+        const metrics = measured(one.params);
+        optimizer.tell(one.id, options.fitness === undefined ? { fitness: fitness(metrics) } : { metrics });
+      }
+      const { best } = optimizer;
+      expect(best!.fitness).toBe(fitness(measured(best!.params)));
+      if (options.fitness !== undefined) expect(best!.metrics).toEqual(measured(best!.params));
+      return best!.fitness;
+    };
+    const sum = (options: Partial<OptimizerOptions>): number =>
+      Array.from({ length: 12 }, (_, seed) => after(options, seed)).reduce((total, one) => total + one, 0);
+    expect(sum({ fitness })).toBeLessThanOrEqual(sum({}));
+
+    const optimizer = make({ fitness });
+    const [first, second] = [optimizer.ask()!, optimizer.ask()!];
+    optimizer.tell(first.id, { metrics: measured(first.params) });
+    expect(() => optimizer.tell(second.id, { metrics: { speed: 3 } })).toThrow(/metrics\.ttft.*speed, ttft/);
+    expect(() => make().tell(0, { metrics: { speed: 3 } })).toThrow(/0/);
+    const without = make();
+    const { id } = without.ask()!;
+    expect(() => without.tell(id, { metrics: { speed: 3 } })).toThrow(/A fitness is a number/);
+  });
+
   test('names what is wrong', () => {
     expect(() => make({ constraints: ['NOBODY > 3'] })).toThrow(/NOBODY is no field/);
     expect(() => make({ groups: 0 })).toThrow(/'groups'.*>=1/);

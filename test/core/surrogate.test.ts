@@ -8,7 +8,9 @@ import {
   HyperparameterSearch,
   type Point,
 } from '../../src/core/surrogate/gaussian.ts';
-import { expectedImprovement, Surrogate, warped } from '../../src/core/surrogate/surrogate.ts';
+import { warped } from '../../src/core/surrogate/costs.ts';
+import { expectedImprovement } from '../../src/core/surrogate/improvement.ts';
+import { Surrogate } from '../../src/core/surrogate/surrogate.ts';
 
 const rng = createRng(1);
 const uniform = (n: number, d: number): number[][] =>
@@ -47,9 +49,10 @@ describe('a Gaussian process', () => {
   const y = points.map(f);
   const centred = Float64Array.from(y, (yi) => yi - y.reduce((sum, one) => sum + one, 0) / y.length);
   const search = new HyperparameterSearch(ordered);
+  let found = new Covariance(ordered, search.parameters).extended(points);
   // A little at a time: four coordinates, the noise included, up and down, three times.
-  for (let i = 0; i < 12; i++) search.improve(points, centred, 2);
-  const { parameters } = search;
+  for (let i = 0; i < 12; i++) found = search.improve(found, centred, 2);
+  const { parameters } = found;
   const process = processOf(points, y, ordered, parameters);
 
   test('predicts what it has not seen, and knows where it has seen nothing', () => {
@@ -58,6 +61,11 @@ describe('a Gaussian process', () => {
     expect(errors.sort((a, b) => a - b)[100]).toBeLessThan(0.05);
     const near = process.predict(points[0]!).sd;
     expect(process.predict([5, 5, 5]).sd).toBeGreaterThan(5 * near);
+  });
+
+  test('knows what it thinks of its own points without looking at them again', () => {
+    const others = points.map((point) => process.mean(point));
+    for (const [i, fitted] of process.fitted.entries()) expect(fitted).toBeCloseTo(others[i]!, 8);
   });
 
   test('finds that a coordinate does not matter', () => {

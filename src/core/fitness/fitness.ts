@@ -59,7 +59,8 @@ export interface FitnessTerms extends Partial<Record<Exclude<SloName, 'success_r
   readonly success_rate: number;
 }
 
-const weights: Readonly<Record<SloName, number>> = {
+/** Of the terms of the cost beside the throughput. */
+export const weights: Readonly<Record<SloName, number>> = {
   time_to_first_token: 0.2,
   time_per_output_token: 0.3,
   inter_token_latency: 0.2,

@@ -1,4 +1,5 @@
 import type { Fitness, TrialId } from '../../base/units.ts';
+import type { Parts } from '../fitness/composition.ts';
 import type { ServingParams } from '../space/field.ts';
 import type { SearchSpace, UnitVector } from '../space/space.ts';
 
@@ -28,7 +29,7 @@ export const isSearch = ({ origin }: Pick<Suggestion, 'origin'>): boolean => sea
 
 /** What the search needs to know of an outcome. No Infinity and no NaN gets in here. */
 export type Judgement =
-  | { readonly kind: 'scored'; readonly fitness: Fitness }
+  | { readonly kind: 'scored'; readonly fitness: Fitness; readonly parts?: Parts | undefined }
   /** The configuration is at fault. */
   | { readonly kind: 'infeasible' }
   /** The machines are at fault: nothing is known of the configuration. */
@@ -58,6 +59,7 @@ export interface Optimizer {
 export interface Measured {
   readonly params: ServingParams;
   readonly fitness: number;
+  readonly parts?: Parts | undefined;
 }
 
 export interface SearchOptions {

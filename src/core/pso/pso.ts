@@ -1,6 +1,7 @@
 import { broken, need } from '../../base/assert.ts';
 import { createRng, type Rng } from '../../base/rng.ts';
 import { trialId, type TrialId } from '../../base/units.ts';
+import type { Composition } from '../fitness/composition.ts';
 import type { ServingParams } from '../space/field.ts';
 import { paramsKey, type UnitVector } from '../space/space.ts';
 import { Surrogate } from '../surrogate/surrogate.ts';
@@ -24,6 +25,8 @@ export interface PsoOptions extends SearchOptions {
   readonly strategy?: Strategy | undefined;
   /** A model picks among the moves that the swarm proposes; off where nobody says so. */
   readonly surrogate?: boolean | undefined;
+  /** How costs follow from the parts that are told with them: the model foresees those instead. */
+  readonly composition?: Composition | undefined;
 }
 
 interface Particle {
@@ -76,7 +79,8 @@ export class PSOOptimizer implements Optimizer {
     this.#coefficients = options.coefficients ?? constriction;
     this.#rng = createRng(options.seed).fork('pso');
     this.#presets = this.#experts().length;
-    this.#surrogate = options.surrogate === true ? new Surrogate(options.space.unordered) : undefined;
+    const { surrogate, space, composition } = options;
+    this.#surrogate = surrogate === true ? new Surrogate(space.unordered, composition) : undefined;
     this.#particles = this.#start();
     this.#learn(options.history ?? []);
   }
@@ -123,9 +127,9 @@ export class PSOOptimizer implements Optimizer {
     const particle = need(this.#particles[flight.particle], 'particle');
     particle.inFlight--;
     particle.idleSince = ++this.#told;
-    if (judgement.kind !== 'failed')
-      this.#surrogate?.learn(flight.point, judgement.kind === 'scored' ? judgement.fitness : undefined);
+    if (judgement.kind === 'infeasible') this.#surrogate?.learn(flight.point, undefined);
     if (judgement.kind === 'scored') {
+      this.#surrogate?.learn(flight.point, judgement.fitness, judgement.parts);
       const found: Best = { position: flight.motion.x, cost: judgement.fitness };
       particle.motion = flight.motion;
       particle.pbest = betterOf(particle.pbest, found);
@@ -156,11 +160,11 @@ export class PSOOptimizer implements Optimizer {
   /** What was measured before, particle by particle: their bests, not their places. */
   #learn(history: readonly Measured[]): void {
     const { space, particles } = this.#options;
-    history.forEach(({ params, fitness }, index) => {
+    history.forEach(({ params, fitness, parts }, index) => {
       const known: Best = { position: space.encode({ ...space.current, ...params }), cost: fitness };
       const particle = need(this.#particles[index % particles], 'particle');
       particle.pbest = betterOf(particle.pbest, known);
-      this.#surrogate?.learn(known.position, fitness);
+      this.#surrogate?.learn(known.position, fitness, parts);
       if (this.#known === undefined || fitness < this.#known.cost) this.#known = known;
     });
   }

@@ -39,42 +39,64 @@ const dot = (a: Float64Array, b: Float64Array): number => {
 
 /** How points vary together, factorised; it grows with what is measured. */
 export class Covariance {
-  readonly #unordered: readonly boolean[];
-  readonly #parameters: Hyperparameters;
-  readonly #scales: readonly number[];
+  readonly parameters: Hyperparameters;
   readonly points: Point[] = [];
   readonly lower: Float64Array[] = [];
+  readonly #unordered: readonly boolean[];
+  readonly #ordered: readonly number[];
+  readonly #choices: readonly number[];
+  /** The points in units of their length scales. */
+  readonly #scaled: Float64Array[] = [];
 
   constructor(unordered: readonly boolean[], parameters: Hyperparameters) {
+    this.parameters = parameters;
     this.#unordered = unordered;
-    this.#parameters = parameters;
-    this.#scales = parameters.lengths.map((length) => 1 / (length * length));
+    this.#ordered = unordered.flatMap((isChoice, d) => (isChoice ? [] : [d]));
+    this.#choices = unordered.flatMap((isChoice, d) => (isChoice ? [d] : []));
   }
 
   add(point: Point): void {
-    this.lower.push(nextRow(this.lower, this.with(point), 1 + this.#parameters.noise));
+    const scaled = this.#inLengths(point);
+    this.lower.push(nextRow(this.lower, this.#with(scaled), 1 + this.parameters.noise));
     this.points.push(point);
+    this.#scaled.push(scaled);
   }
 
   /** With more points; this one stays as it is. */
   extended(more: readonly Point[]): Covariance {
-    const copy = new Covariance(this.#unordered, this.#parameters);
+    const copy = new Covariance(this.#unordered, this.parameters);
     copy.points.push(...this.points);
     copy.lower.push(...this.lower);
+    copy.#scaled.push(...this.#scaled);
     for (const point of more) copy.add(point);
     return copy;
   }
 
   /** Of a point with those that are there. */
   with(point: Point): Float64Array {
-    const all = new Float64Array(this.points.length);
+    return this.#with(this.#inLengths(point));
+  }
+
+  #inLengths(point: Point): Float64Array {
+    const { lengths } = this.parameters;
+    const scaled = new Float64Array(point.length);
+    for (let d = 0; d < scaled.length; d++) scaled[d] = (point[d] as number) / (lengths[d] as number);
+    return scaled;
+  }
+
+  #with(scaled: Float64Array): Float64Array {
+    const all = new Float64Array(this.#scaled.length);
     for (let i = 0; i < all.length; i++) {
-      const other = this.points[i] as Point;
+      const other = this.#scaled[i] as Float64Array;
       let r2 = 0;
-      for (let d = 0; d < point.length; d++) {
-        const gap = (point[d] as number) - (other[d] as number);
-        const squared = this.#unordered[d] === true ? Number(Math.abs(gap) > 1e-9) : gap * gap;
-        r2 += squared * (this.#scales[d] as number);
+      for (const d of this.#ordered) {
+        const gap = (scaled[d] as number) - (other[d] as number);
+        r2 += gap * gap;
+      }
+      for (const d of this.#choices) {
+        const length = this.parameters.lengths[d] as number;
+        const gap = ((scaled[d] as number) - (other[d] as number)) * length;
+        if (Math.abs(gap) > 1e-9) r2 += 1 / (length * length);
       }
       all[i] = matern(r2);
     }
@@ -88,16 +110,9 @@ const parametersOf = (values: readonly number[]): Hyperparameters => ({
 });
 
 /** Log of the marginal likelihood, its amplitude at its best, and a weak prior. */
-function evidence(
-  points: readonly Point[],
-  y: Float64Array,
-  unordered: readonly boolean[],
-  parameters: Hyperparameters,
-): number {
-  const covariance = new Covariance(unordered, parameters);
-  for (const point of points) covariance.add(point);
-  const z = solveLower(covariance.lower, y);
-  const determinant = covariance.lower.reduce((sum, row) => sum + Math.log(row.at(-1) as number), 0);
+function evidence({ lower, parameters }: Covariance, y: Float64Array): number {
+  const z = solveLower(lower, y);
+  const determinant = lower.reduce((sum, row) => sum + Math.log(row.at(-1) as number), 0);
   const away = (value: number, from: number, sd: number): number => (Math.log(value / from) / sd) ** 2 / 2;
   const prior =
     parameters.lengths.reduce((sum, length) => sum + away(length, usual.length, 1), 0) +
@@ -124,18 +139,19 @@ export class HyperparameterSearch {
     return parametersOf(this.#values);
   }
 
-  /** `y` has a mean of 0. @returns whether better ones were found */
-  improve(points: readonly Point[], y: Float64Array, tries: number): boolean {
-    const before = this.#values;
-    const worth = (values: readonly number[]): number =>
-      evidence(points, y, this.#unordered, parametersOf(values));
-    let best = worth(before);
+  /**
+   * `known` has the parameters so far; `y` has a mean of 0.
+   * @returns the covariance of the same points with the best parameters so far
+   */
+  improve(known: Covariance, y: Float64Array, tries: number): Covariance {
+    let [best, most] = [known, evidence(known, y)];
     for (let i = 0; i < tries; i++) {
       const tried = this.#next();
-      const found = worth(tried);
-      if (found > best + leastGain) [best, this.#values] = [found, tried];
+      const covariance = new Covariance(this.#unordered, parametersOf(tried)).extended(known.points);
+      const found = evidence(covariance, y);
+      if (found > most + leastGain) [best, most, this.#values] = [covariance, found, tried];
     }
-    return this.#values !== before;
+    return best;
   }
 
   /** Coordinate by coordinate, up and down; in large steps the first time, in small ones from then on. */
@@ -157,6 +173,8 @@ export class GaussianProcess {
   readonly #alpha: Float64Array;
   readonly #mean: number;
   readonly #amplitude: number;
+  /** What the function is thought to be at the points themselves: y less its noise. */
+  readonly fitted: readonly number[];
 
   /** `y` a point of the covariance, in any unit. */
   constructor(covariance: Covariance, y: readonly number[]) {
@@ -169,6 +187,8 @@ export class GaussianProcess {
     );
     this.#alpha = solveUpper(this.#lower, z);
     this.#amplitude = Math.max(1e-12, dot(z, z) / y.length);
+    // K·α = y − σ²·α, so that no covariance has to be looked at again.
+    this.fitted = y.map((yi, i) => yi - covariance.parameters.noise * (this.#alpha[i] as number));
   }
 
   mean(point: Point): number {

@@ -1,4 +1,8 @@
-import { Covariance, GaussianProcess, HyperparameterSearch, type Point } from './gaussian.ts';
+import type { Composition, Parts } from '../fitness/composition.ts';
+import { composedCosts, plainCosts, warped, type Costs } from './costs.ts';
+import type { Point } from './gaussian.ts';
+import { expectedImprovement } from './improvement.ts';
+import { Output, type Foreseen } from './output.ts';
 
 /**
  * Which of several candidates is worth a measurement: expected improvement times the probability that it can be
@@ -9,89 +13,44 @@ import { Covariance, GaussianProcess, HyperparameterSearch, type Point } from '.
 const enough = { results: 8, good: 4 } as const;
 /** Of long runs it learns from the best and the latest: they say most, and all of them would take too long. */
 const mostPoints = 250;
-/** How many length scales are tried before a pick: one takes as the cube of the points, and a pick does not wait long. */
-const tries = (points: number): number => Math.round(Math.min(24, 2 * (100 / points) ** 3));
-/** More make finding them slow, and hardly better. */
-const pointsForFit = 120;
 
 interface Result {
   readonly point: Point;
   /** undefined: it could not be served. */
   readonly cost: number | undefined;
+  readonly parts: Parts | undefined;
 }
 
 type Scored = Result & { readonly cost: number };
 
-/** What was learnt with the same length scales: it grows until they are looked for again. */
-interface Memory {
-  readonly results: Result[];
-  readonly scored: Covariance;
-  readonly all: Covariance;
-}
-
-interface Model {
-  readonly costs: GaussianProcess;
-  readonly incumbent: number;
-  readonly feasible: GaussianProcess | undefined;
-}
-
-/**
- * Density and distribution of the standard normal; Abramowitz & Stegun 26.2.17, error below 1e-7. What is one less an
- * error function has no tail, and candidates that are far behind are told apart by theirs.
- */
-const density = (z: number): number => Math.exp(-0.5 * z * z) / Math.sqrt(2 * Math.PI);
-function distribution(z: number): number {
-  const t = 1 / (1 + 0.2316419 * Math.abs(z));
-  const tail =
-    density(z) *
-    t *
-    (0.31938153 + t * (-0.356563782 + t * (1.781477937 + t * (-1.821255978 + t * 1.330274429))));
-  return z > 0 ? 1 - tail : tail;
-}
-
-/** E[max(best − f, 0)] for f normal (Jones, Schonlau & Welch 1998). */
-export function expectedImprovement(mean: number, sd: number, best: number): number {
-  const z = (best - mean) / sd;
-  return Math.max(0, (best - mean) * distribution(z) + sd * density(z));
-}
-
-/**
- * Costs as the model sees them: differences near the best count most, and one that is ten times as bad is not ten
- * times as interesting. Of costs that are not all positive, the distance to the best takes the place of the ratio.
- */
-export function warped(costs: readonly number[]): number[] {
-  const best = Math.min(...costs);
-  if (best > 0) return costs.map((cost) => Math.log(Math.log(cost) - Math.log(best) + 0.1));
-  const sorted = [...costs].sort((a, b) => a - b);
-  const [middle, most] = [sorted[Math.floor(sorted.length / 2)], sorted.at(-1)] as [number, number];
-  // Where half of them are next to equal, their distance is no yardstick.
-  const spread = Math.max(middle - best, 1e-9 * (most - best)) || 1;
-  return costs.map((cost) => Math.log((cost - best) / spread + 0.1));
-}
+const isScored = (result: Result): result is Scored => result.cost !== undefined;
 
 export class Surrogate {
   readonly #unordered: readonly boolean[];
-  readonly #results: Result[] = [];
-  #memory: Memory | undefined;
-  readonly #costScales: HyperparameterSearch;
-  readonly #feasibleScales: HyperparameterSearch;
+  readonly #composition: Composition | undefined;
+  #results: Result[] = [];
+  readonly #costs: Output;
+  readonly #served: Output;
+  #parts: readonly Output[] | undefined;
 
-  /** Whether a coordinate is a choice without order. */
-  constructor(unordered: readonly boolean[]) {
+  /**
+   * @param unordered whether a coordinate is a choice without order
+   * @param composition how costs follow from their parts: where all results tell those, they are foreseen one by one
+   */
+  constructor(unordered: readonly boolean[], composition?: Composition) {
     this.#unordered = unordered;
-    this.#costScales = new HyperparameterSearch(unordered);
-    this.#feasibleScales = new HyperparameterSearch(unordered);
+    this.#composition = composition;
+    this.#costs = new Output(unordered);
+    this.#served = new Output(unordered);
   }
 
-  learn(point: Point, cost: number | undefined): void {
-    const result = { point, cost };
-    this.#results.push(result);
-    if (this.#memory !== undefined) remember(this.#memory, result);
+  learn(point: Point, cost: number | undefined, parts?: Parts): void {
+    this.#results.push({ point, cost, parts });
+    if (this.#results.length > 1.2 * mostPoints) this.#results = bestAndNewest(this.#results);
   }
 
   get isReady(): boolean {
-    const good = this.#results.filter(({ cost }) => cost !== undefined).length;
-    return this.#results.length >= enough.results && good >= enough.good;
+    return this.#results.length >= enough.results && this.#results.filter(isScored).length >= enough.good;
   }
 
   /**
@@ -99,11 +58,13 @@ export class Surrogate {
    * Pure but for the length scales, which follow from the calls so far.
    */
   pick(candidates: readonly Point[], pending: readonly Point[]): number {
-    const { costs, incumbent, feasible } = this.#model(pending);
+    const scored = this.#results.filter(isScored);
+    const costs = this.#composed(scored, pending) ?? this.#plain(scored, pending);
+    const feasible = this.#feasible();
     let [chosen, highest, lowestMean] = [0, -1, Infinity];
     candidates.forEach((candidate, index) => {
       const { mean, sd } = costs.predict(candidate);
-      const score = expectedImprovement(mean, sd, incumbent) * chance(feasible, candidate);
+      const score = expectedImprovement(mean, sd, costs.incumbent) * chance(feasible, candidate);
       // Far from anything good all scores vanish: then the least bad.
       if (score > highest || (score === highest && mean < lowestMean))
         [chosen, highest, lowestMean] = [index, score, mean];
@@ -111,69 +72,60 @@ export class Surrogate {
     return chosen;
   }
 
-  #model(pending: readonly Point[]): Model {
-    const { results, scored, all } = (this.#memory = this.#remembered());
-    const y = warped(results.flatMap(({ cost }) => cost ?? []));
-    // What is being measured counts as measured, as it is predicted: it improves on nothing any more.
-    const alone = new GaussianProcess(scored, y);
-    const known = scored.extended(pending);
-    const costs = new GaussianProcess(known, [...y, ...pending.map((point) => alone.mean(point))]);
-    const incumbent = Math.min(...known.points.map((point) => costs.mean(point)));
-    const served = results.map(({ cost }) => Number(cost !== undefined));
-    return { costs, incumbent, feasible: served.includes(0) ? new GaussianProcess(all, served) : undefined };
+  #plain(scored: readonly Scored[], pending: readonly Point[]): Costs {
+    const points = scored.map(({ point }) => point);
+    return plainCosts(this.#costs.learn(points, warped(scored.map(({ cost }) => cost)), pending));
   }
 
-  /** With length scales that explain it a little better, where there are such. */
-  #remembered(): Memory {
-    const known = this.#memory;
-    const isFull = known !== undefined && known.results.length > 1.2 * mostPoints;
-    const results = known === undefined || isFull ? this.#inUse() : known.results;
-    const scored = results.filter((result): result is Scored => result.cost !== undefined);
-    const costs = improved(this.#costScales, scored, warped(scored.map(({ cost }) => cost)));
-    const served = results.map(({ cost }) => Number(cost !== undefined));
-    const chances = scored.length < results.length && improved(this.#feasibleScales, results, served);
-    if (known !== undefined && !isFull && !costs && !chances) return known;
-    const memory: Memory = {
-      results: [],
-      scored: new Covariance(this.#unordered, this.#costScales.parameters),
-      all: new Covariance(this.#unordered, this.#feasibleScales.parameters),
-    };
-    for (const result of results) remember(memory, result);
-    return memory;
+  /** undefined: some results do not tell their parts, or a part is hardly ever known. */
+  #composed(scored: readonly Scored[], pending: readonly Point[]): Costs | undefined {
+    const width = scored[0]?.parts?.length ?? 0;
+    if (this.#composition === undefined || width === 0) return undefined;
+    if (scored.some(({ parts }) => parts?.length !== width)) return undefined;
+    const known = Array.from({ length: width }, (_, i) =>
+      scored.flatMap(({ point, parts }) => {
+        const value = parts?.[i] ?? null;
+        return value === null ? [] : [{ point, value }];
+      }),
+    );
+    if (known.some(({ length }) => length < enough.good)) return undefined;
+    this.#parts ??= known.map(() => new Output(this.#unordered));
+    const foreseen = this.#parts.map((output, i) => {
+      const some = known[i] ?? [];
+      return output.learn(
+        some.map(({ point }) => point),
+        some.map(({ value }) => value),
+        pending,
+      );
+    });
+    return composedCosts(
+      foreseen,
+      this.#composition,
+      scored.map(({ cost }) => cost),
+    );
   }
 
-  /** All of them, or the best half and the newest. */
-  #inUse(): readonly Result[] {
-    if (this.#results.length <= mostPoints) return this.#results;
-    const newest = this.#results.slice(-mostPoints / 2);
-    const older = this.#results.slice(0, -mostPoints / 2);
-    const byCost = [...older].sort((a, b) => (a.cost ?? Infinity) - (b.cost ?? Infinity));
-    return [...byCost.slice(0, mostPoints - newest.length), ...newest];
+  /** By a model of zeros and ones; undefined while everything could be served. */
+  #feasible(): Foreseen | undefined {
+    const served = this.#results.map((result) => Number(isScored(result)));
+    const points = this.#results.map(({ point }) => point);
+    return served.includes(0) ? this.#served.learn(points, served, []) : undefined;
   }
 }
 
-function remember({ results, scored, all }: Memory, result: Result): void {
-  results.push(result);
-  all.add(result.point);
-  if (result.cost !== undefined) scored.add(result.point);
-}
-
-/** By the newest results, where there are many. */
-function improved(scales: HyperparameterSearch, results: readonly Result[], y: readonly number[]): boolean {
-  const recent = y.slice(-pointsForFit);
-  const mean = recent.reduce((sum, yi) => sum + yi, 0) / recent.length;
-  return scales.improve(
-    results.slice(-pointsForFit).map(({ point }) => point),
-    Float64Array.from(recent, (yi) => yi - mean),
-    tries(recent.length),
-  );
+/** The newest half, and the best of the others. */
+function bestAndNewest(results: readonly Result[]): Result[] {
+  const newest = results.slice(-mostPoints / 2);
+  const older = results.slice(0, -mostPoints / 2);
+  const byCost = [...older].sort((a, b) => (a.cost ?? Infinity) - (b.cost ?? Infinity));
+  return [...byCost.slice(0, mostPoints - newest.length), ...newest];
 }
 
 /**
- * That it can be served, by the model of zeros and ones; what has hardly been tried has the benefit of the doubt: the
- * best configurations often lie next to those that do not fit.
+ * That it can be served; what has hardly been tried has the benefit of the doubt: the best configurations often lie
+ * next to those that do not fit.
  */
-function chance(feasible: GaussianProcess | undefined, candidate: Point): number {
+function chance(feasible: Foreseen | undefined, candidate: Point): number {
   if (feasible === undefined) return 1;
   const { mean, sd } = feasible.predict(candidate);
   return Math.min(1, Math.max(0.01, mean + sd / 2));
