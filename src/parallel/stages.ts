@@ -19,7 +19,7 @@ export interface StageContext {
   vanished(): Error;
 }
 
-const shortest = 5;
+const shortest = 2;
 const longest = 1000;
 
 /** Short at first, then 1 % of what has passed: a start is noticed well within 2 % of its length. */

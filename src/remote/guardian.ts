@@ -22,8 +22,10 @@ export interface Guarded {
   readonly detached: boolean;
 }
 
-/** Nobody who lost the connection comes back to a service: it has no purpose any more. */
-const aloneSeconds = 15;
+/** Nobody who lost the connection comes back to a service: it has no purpose any more. It is noticed 3 s later at most. */
+const aloneSeconds = 12;
+/** Between two looks: a look is a process, on machines that measure. */
+const pauseSeconds = (lease: number): number => Math.max(1, Math.min(3, Math.floor(lease / 8)));
 
 const base = ({ logFile }: Pick<Guarded, 'logFile'>): string => logFile.replace(/\.log$/, '');
 export const guardianFile = (files: Pick<Guarded, 'logFile'>): string => `${base(files)}.sh`;
@@ -95,7 +97,7 @@ ${text}) & at_most 60 $!
 
 uptime; heard=$up renewed= code= over= looked=0
 while :; do
-  sleep 1
+  sleep ${pauseSeconds(leaseSeconds)}
   uptime
   [ -n "$renewed" ] && renewed= heard=$up
   limit=${leaseSeconds} why="no word for ${leaseSeconds} s"
@@ -117,8 +119,9 @@ done
 
 /**
  * Takes the guardian's file from stdin and starts it, detached from this connection; then tells the log on stdout. A
- * word on stdin renews the lease, `done` says that the process was ended and nobody needs a guardian any more. When the
- * connection ends (end of stdin), only the telling ends.
+ * word on stdin renews the lease, `done` says that the process was ended and nobody needs a guardian any more; `released`
+ * on stderr says that it is gone (the kernel takes 10 ms to end a `tail` that watches a file, and nobody has to wait for that).
+ * When the connection ends (end of stdin), only the telling ends.
  */
 export function launcher(
   files: Pick<Guarded, 'directory' | 'logFile' | 'token'> & { readonly bytes: number },
@@ -128,14 +131,16 @@ export function launcher(
   return `umask 077
 [ -d ${directory} ] || mkdir -p ${directory} || exit 73
 head -c ${files.bytes} >${file} && : >${log} || exit 73
-exec 3<&0
-OPTIMIZER_GUARDIAN=${quote(files.token)} setsid sh ${file} 4>&2 </dev/null >>${words} 2>&1 3<&- &
+exec 3<&0 5>&2
+OPTIMIZER_GUARDIAN=${quote(files.token)} setsid sh ${file} 4>&2 </dev/null >>${words} 2>&1 3<&- 5>&- &
 guardian=$!
-tail -n +1 -f ${log} 2>/dev/null 3<&- </dev/null &
+tail -n +1 -f ${log} 2>/dev/null 3<&- 5>&- </dev/null &
 tail=$!
 while IFS= read -r word <&3; do
   case $word in
-    done) kill -s KILL -- -$guardian; wait $guardian; rm -f -- ${file}; [ -s ${words} ] || rm -f -- ${words}; break;;
+    done) kill -s KILL -- -$guardian; wait $guardian
+      if [ -s ${words} ]; then rm -f -- ${file}; else rm -f -- ${file} ${words}; fi
+      echo released >&5; break;;
     *) kill -s URG $guardian;;
   esac
 done 2>/dev/null

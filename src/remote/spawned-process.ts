@@ -45,19 +45,25 @@ export class SpawnedProcess implements RemoteProcess {
   readonly exited: Promise<ProcessExit>;
   readonly #channel: Channel;
   readonly #log: LogFeed;
+  readonly #released: Promise<unknown>;
 
   private constructor(
     channel: Channel,
     identity: string,
     logFile: string,
-    { exited, log }: { readonly exited: Promise<ProcessExit>; readonly log: LogFeed },
+    told: {
+      readonly exited: Promise<ProcessExit>;
+      readonly released: Promise<unknown>;
+      readonly log: LogFeed;
+    },
   ) {
     this.#channel = channel;
     this.identity = identity;
     this.pid = Number.parseInt(identity, 10);
     this.logFile = logFile;
-    this.exited = exited;
-    this.#log = log;
+    this.exited = told.exited;
+    this.#released = told.released;
+    this.#log = told.log;
   }
 
   /**
@@ -70,6 +76,7 @@ export class SpawnedProcess implements RemoteProcess {
   ): Promise<SpawnedProcess> {
     const started = deferred<string>();
     const exited = deferred<ProcessExit>();
+    const released = deferred<unknown>();
     const said = new BoundedText(16_384);
     const control = new LineTail();
     // Its last words come on another stream than its end: the end waits for them, but not for ever.
@@ -89,6 +96,7 @@ export class SpawnedProcess implements RemoteProcess {
         const lost = /^lost (.*)$/.exec(line)?.[1];
         if (lost !== undefined)
           exited.resolve({ kind: 'lost', cause: new Error(`its node ended it: ${lost}`) });
+        if (line === 'released') released.resolve(undefined);
         const end = /^exit (\d+) +(\d+)$/.exec(line);
         if (identity !== undefined) started.resolve(identity);
         if (end === null) continue;
@@ -99,6 +107,7 @@ export class SpawnedProcess implements RemoteProcess {
     });
     void channel.ended.then((end) => {
       clearInterval(timer);
+      released.resolve(undefined);
       const cause = end.kind === 'lost' ? end.cause : new Error(`the channel ended (${JSON.stringify(end)})`);
       started.reject(
         new CommunicationError(
@@ -118,7 +127,8 @@ export class SpawnedProcess implements RemoteProcess {
       const late = (): Error => new IPCTimeoutError(`starting a process on ${host}`, startLimit / 1000);
       using limit = deadline(systemClock, startLimit, late);
       const identity = await abortable(started.promise, limit.signal);
-      return new SpawnedProcess(channel, identity, logFile, { exited: exited.promise, log });
+      const told = { exited: exited.promise, released: released.promise, log };
+      return new SpawnedProcess(channel, identity, logFile, told);
     } catch (error) {
       channel.close();
       throw error;
@@ -140,7 +150,7 @@ export class SpawnedProcess implements RemoteProcess {
   async release(): Promise<void> {
     this.#channel.stdin.end('done\n');
     using limit = deadline(systemClock, lastWords, () => new Error('it does not tell'));
-    await abortable(this.#channel.ended, limit.signal).catch(() => undefined);
+    await abortable(this.#released, limit.signal).catch(() => undefined);
   }
 
   /** Ends the telling; the process is ended by its token. */
