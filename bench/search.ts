@@ -1,4 +1,8 @@
+import { execFile } from 'node:child_process';
+import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
+import { promisify } from 'node:util';
+import pLimit from 'p-limit';
 import { quantileSorted } from 'simple-statistics';
 import { createRng } from '../src/base/rng.ts';
 import type { Optimizer } from '../src/core/pso/optimizer.ts';
@@ -149,16 +153,32 @@ async function checkOriginal(): Promise<void> {
   console.log(`pso_run.json: ${passed} recorded runs of the original's swarm are the same`);
 }
 
+const parts: Readonly<Record<string, () => readonly Scenario[]>> = {
+  tuning: () => tuningScenarios().filter(({ heldBack }) => !heldBack),
+  'held back': () => tuningScenarios().filter(({ heldBack }) => heldBack),
+  functions: testFunctions,
+};
+
+/** All searches on one kind of scenarios. */
+export const searchRows = (part: string, groups: number, seeds: number): readonly SearchRow[] =>
+  rowsOf(part, parts[part]?.() ?? [], groups, seeds);
+
+const execute = promisify(execFile);
+
+async function inAnotherProcess(part: string, groups: number, seeds: number): Promise<readonly SearchRow[]> {
+  const tsx = resolve(import.meta.dirname, '../node_modules/.bin/tsx');
+  const script = resolve(import.meta.dirname, 'search-worker.ts');
+  const { stdout } = await execute(tsx, [script, part, String(groups), String(seeds)]);
+  console.error(`${part}, ${groups} groups: done`);
+  return JSON.parse(stdout) as readonly SearchRow[];
+}
+
 export async function search(short: boolean): Promise<readonly SearchRow[]> {
   await checkOriginal();
-  const scenarios = tuningScenarios();
-  const parts: [string, Scenario[]][] = [
-    ['tuning', scenarios.filter(({ heldBack }) => !heldBack)],
-    ['held back', scenarios.filter(({ heldBack }) => heldBack)],
-    ['functions', testFunctions()],
-  ];
-  const [groups, seeds] = short ? [[4], 1] : [[1, 4, 8, 16], 30];
-  return Promise.resolve(
-    parts.flatMap(([name, some]) => groups.flatMap((count) => rowsOf(name, some, count, seeds))),
+  if (short) return Object.keys(parts).flatMap((part) => searchRows(part, 4, 1));
+  const limit = pLimit(availableParallelism());
+  const jobs = Object.keys(parts).flatMap((part) =>
+    [1, 4, 8, 16].map(async (groups) => limit(inAnotherProcess, part, groups, 30)),
   );
+  return (await Promise.all(jobs)).flat();
 }

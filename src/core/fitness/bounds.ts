@@ -1,5 +1,5 @@
 import type { Judged, Percentiles, PerformanceIndex } from './fitness.ts';
-import { distribution, percentilesOf } from './percentiles.ts';
+import { percentilesOnDemand } from './percentiles.ts';
 import type { SloStatistic } from './slo.ts';
 
 /** What has been seen of a benchmark that still runs. */
@@ -57,11 +57,6 @@ function judged(
   };
 }
 
-const summary = (values: readonly number[], more: readonly SloStatistic[]): Percentiles => {
-  const one = distribution(values, more);
-  return one === undefined ? nothing : percentilesOf(one);
-};
-
 /**
  * What the benchmark can come to at best: as if all that is missing came now, in no time. Latencies grow with every
  * value of theirs, so what is unknown counts as 0.
@@ -74,13 +69,17 @@ export function bounds(observed: Observed, scored: Scored, more: readonly SloSta
   ];
   return judged(observed, scored, {
     tokens: maxOutputTokens,
-    ttft: summary(padded(ttftsMs), more),
-    tpot: summary(padded(tpotsMs), more),
+    ttft: percentilesOnDemand(padded(ttftsMs), more),
+    tpot: percentilesOnDemand(padded(tpotsMs), more),
   });
 }
 
 /** What it would come to if it went on as it has begun. */
 export function running(observed: Observed, scored: Scored, more: readonly SloStatistic[] = []): Judged {
   const { tokens, ttftsMs, tpotsMs } = observed;
-  return judged(observed, scored, { tokens, ttft: summary(ttftsMs, more), tpot: summary(tpotsMs, more) });
+  return judged(observed, scored, {
+    tokens,
+    ttft: percentilesOnDemand(ttftsMs, more),
+    tpot: percentilesOnDemand(tpotsMs, more),
+  });
 }

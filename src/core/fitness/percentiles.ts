@@ -12,14 +12,16 @@ export function quantileOf(statistic: SloStatistic): number | undefined {
   return statistic === 'mean' ? undefined : Number(statistic.slice(1)) / 100;
 }
 
+/** Numbers sort much faster where nothing else can be in the list. */
+const sortedOf = (values: readonly number[]): number[] => [...Float64Array.from(values).sort()];
+
 /** With further percentiles, where they are asked for; undefined for no values. */
 export function distribution(
   values: readonly number[],
   more: readonly SloStatistic[] = [],
 ): Distribution | undefined {
   if (values.length === 0) return undefined;
-  // Numbers sort much faster where nothing else can be in the list.
-  const sorted = [...Float64Array.from(values).sort()];
+  const sorted = sortedOf(values);
   const others = more.map((name) => [name, quantileSorted(sorted, quantileOf(name) ?? 0.5)] as const);
   return {
     ...Object.fromEntries(others.filter(([name]) => name !== 'mean')),
@@ -30,6 +32,37 @@ export function distribution(
     p95: quantileSorted(sorted, 0.95),
     p99: quantileSorted(sorted, 0.99),
   };
+}
+
+/** Each worked out when somebody asks for it: while a benchmark runs, hardly any of them is. All 0 for no values. */
+export function percentilesOnDemand(
+  values: readonly number[],
+  more: readonly SloStatistic[] = [],
+): Percentiles {
+  let sorted: number[] | undefined;
+  const at = (quantile: number): number =>
+    values.length === 0 ? 0 : quantileSorted((sorted ??= sortedOf(values)), quantile);
+  const all: Percentiles = {
+    get mean() {
+      return values.length === 0 ? 0 : mean(values);
+    },
+    get median() {
+      return at(0.5);
+    },
+    get p90() {
+      return at(0.9);
+    },
+    get p95() {
+      return at(0.95);
+    },
+    get p99() {
+      return at(0.99);
+    },
+  };
+  for (const name of more)
+    if (!(name in all))
+      Object.defineProperty(all, name, { enumerable: true, get: () => at(quantileOf(name) ?? 0.5) });
+  return all;
 }
 
 /** Without what only a file wants to know. */

@@ -1,6 +1,23 @@
 /** A lower triangle, row by row: row i has i + 1 entries. */
 export type Triangle = readonly Float64Array[];
 
+/** Of the first n entries. Four sums side by side: one alone waits for itself with every addition. */
+export function dot(a: Float64Array, b: Float64Array, n: number): number {
+  let s0 = 0;
+  let s1 = 0;
+  let s2 = 0;
+  let s3 = 0;
+  let k = 0;
+  for (; k + 3 < n; k += 4) {
+    s0 += (a[k] as number) * (b[k] as number);
+    s1 += (a[k + 1] as number) * (b[k + 1] as number);
+    s2 += (a[k + 2] as number) * (b[k + 2] as number);
+    s3 += (a[k + 3] as number) * (b[k + 3] as number);
+  }
+  for (; k < n; k++) s0 += (a[k] as number) * (b[k] as number);
+  return s0 + s1 + (s2 + s3);
+}
+
 /** What is left of a variance that rounding has eaten up. */
 const least = 1e-10;
 
@@ -14,9 +31,7 @@ export function nextRow(lower: Triangle, row: Float64Array, diagonal: number): F
   let left = diagonal;
   for (let j = 0; j < n; j++) {
     const other = lower[j] as Float64Array;
-    let sum = row[j] as number;
-    for (let k = 0; k < j; k++) sum -= (next[k] as number) * (other[k] as number);
-    const entry = sum / (other[j] as number);
+    const entry = ((row[j] as number) - dot(next, other, j)) / (other[j] as number);
     next[j] = entry;
     left -= entry * entry;
   }
@@ -29,9 +44,7 @@ export function solveLower(lower: Triangle, b: Float64Array): Float64Array {
   const x = new Float64Array(b.length);
   for (let i = 0; i < b.length; i++) {
     const row = lower[i] as Float64Array;
-    let sum = b[i] as number;
-    for (let k = 0; k < i; k++) sum -= (row[k] as number) * (x[k] as number);
-    x[i] = sum / (row[i] as number);
+    x[i] = ((b[i] as number) - dot(row, x, i)) / (row[i] as number);
   }
   return x;
 }

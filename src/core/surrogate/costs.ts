@@ -31,7 +31,7 @@ export function warped(costs: readonly number[]): number[] {
 /** Of a model of costs themselves. */
 export const plainCosts = (costs: Foreseen): Costs => ({
   predict: (point) => costs.predict(point),
-  incumbent: Math.min(...costs.known.values()),
+  incumbent: Math.min(...costs.known),
 });
 
 /** So many draws of all parts tell the mean and the spread of the cost that follows from them. */
@@ -39,12 +39,29 @@ const draws = 24;
 /** What is e³ times as bad as the best is not told apart: an exponential beyond an SLO has no mean that says anything. */
 const widest = 3;
 
+/** Of a model of one part, with the places that its points have among all: not every result tells every part. */
+export interface ForeseenPart extends Foreseen {
+  readonly places: readonly number[];
+}
+
+/** A row a point that all of them know. */
+function knownToAll(parts: readonly ForeseenPart[]): (readonly number[])[] {
+  const rows = new Map<number, number[]>();
+  for (const { known, places } of parts)
+    for (const [i, place] of places.entries()) {
+      const row = rows.get(place) ?? [];
+      row.push(known[i] as number);
+      rows.set(place, row);
+    }
+  return [...rows.values()].filter(({ length }) => length === parts.length);
+}
+
 /**
  * Of a model of every part: the mean and the spread of the logarithm of their cost. undefined where they say nothing
  * that can be compared.
  */
 export function composedCosts(
-  parts: readonly Foreseen[],
+  parts: readonly ForeseenPart[],
   composition: Composition,
   measured: readonly number[],
 ): Costs | undefined {
@@ -54,12 +71,7 @@ export function composedCosts(
     const cost = composition.cost(values);
     return best > 0 ? Math.log(cost) : (cost - best) / spread;
   };
-  let incumbent = Infinity;
-  const [first, ...others] = parts;
-  for (const [point, value] of first?.known ?? []) {
-    const rest = others.map(({ known }) => known.get(point));
-    if (rest.every((one) => one !== undefined)) incumbent = Math.min(incumbent, scaled([value, ...rest]));
-  }
+  const incumbent = Math.min(...knownToAll(parts).map(scaled));
   if (!Number.isFinite(incumbent)) return undefined;
   const normals = normalPoints(draws, parts.length);
   return {

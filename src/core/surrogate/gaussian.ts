@@ -1,4 +1,4 @@
-import { nextRow, solveLower, solveUpper, type Triangle } from './cholesky.ts';
+import { dot, nextRow, solveLower, solveUpper, type Triangle } from './cholesky.ts';
 
 /**
  * Gaussian process regression (Rasmussen & Williams 2006, algorithm 2.1) with a Matérn 5/2 kernel, a length scale a
@@ -30,12 +30,6 @@ function matern(r2: number): number {
   const r = Math.sqrt(5 * r2);
   return (1 + r + (5 * r2) / 3) * Math.exp(-r);
 }
-
-const dot = (a: Float64Array, b: Float64Array): number => {
-  let sum = 0;
-  for (let i = 0; i < a.length; i++) sum += (a[i] as number) * (b[i] as number);
-  return sum;
-};
 
 /** How points vary together, factorised; it grows with what is measured. */
 export class Covariance {
@@ -117,7 +111,7 @@ function evidence({ lower, parameters }: Covariance, y: Float64Array): number {
   const prior =
     parameters.lengths.reduce((sum, length) => sum + away(length, usual.length, 1), 0) +
     away(parameters.noise, usual.noise, 2);
-  return -0.5 * y.length * Math.log(Math.max(1e-12, dot(z, z) / y.length)) - determinant - prior;
+  return -0.5 * y.length * Math.log(Math.max(1e-12, dot(z, z, z.length) / y.length)) - determinant - prior;
 }
 
 /**
@@ -186,13 +180,13 @@ export class GaussianProcess {
       Float64Array.from(y, (yi) => yi - this.#mean),
     );
     this.#alpha = solveUpper(this.#lower, z);
-    this.#amplitude = Math.max(1e-12, dot(z, z) / y.length);
+    this.#amplitude = Math.max(1e-12, dot(z, z, z.length) / y.length);
     // K·α = y − σ²·α, so that no covariance has to be looked at again.
     this.fitted = y.map((yi, i) => yi - covariance.parameters.noise * (this.#alpha[i] as number));
   }
 
   mean(point: Point): number {
-    return this.#mean + dot(this.#covariance.with(point), this.#alpha);
+    return this.#mean + dot(this.#covariance.with(point), this.#alpha, this.#alpha.length);
   }
 
   /** Of the function, without the noise of measuring it. */
@@ -200,8 +194,8 @@ export class GaussianProcess {
     const k = this.#covariance.with(point);
     const v = solveLower(this.#lower, k);
     return {
-      mean: this.#mean + dot(k, this.#alpha),
-      sd: Math.sqrt(Math.max(1e-12, this.#amplitude * (1 - dot(v, v)))),
+      mean: this.#mean + dot(k, this.#alpha, k.length),
+      sd: Math.sqrt(Math.max(1e-12, this.#amplitude * (1 - dot(v, v, v.length)))),
     };
   }
 }

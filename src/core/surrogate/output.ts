@@ -9,12 +9,12 @@ import {
 /** What is foreseen of one quantity. */
 export interface Foreseen {
   predict(point: Point): Prediction;
-  /** Of the points that it was learnt from and of those that are being measured: without the noise. */
-  readonly known: ReadonlyMap<Point, number>;
+  /** Of the points that it was learnt from, then of those that are being measured: without the noise. */
+  readonly known: readonly number[];
 }
 
 /** How many length scales are tried before an answer: one takes as the cube of the points, and nobody waits long. */
-const tries = (points: number): number => Math.round(Math.min(24, 2 * (100 / points) ** 3));
+const tries = (points: number): number => Math.round(Math.min(8, 1.3 * (100 / points) ** 3));
 /** More make finding them slow, and hardly better. */
 const pointsForFit = 120;
 /** What differs less does not differ. */
@@ -41,15 +41,15 @@ export class Output {
   learn(points: readonly Point[], y: readonly number[], pending: readonly Point[]): Foreseen {
     const [first = 0] = y;
     if (y.every((one) => Math.abs(one - first) < leastSpread))
-      return constant(first, [...points, ...pending]);
+      return constant(first, points.length + pending.length);
     const covariance = this.#covarianceOf(points, y);
     const alone = new GaussianProcess(covariance, y);
-    if (pending.length === 0) return foreseen(alone, points);
+    if (pending.length === 0) return foreseen(alone);
     const all = new GaussianProcess(covariance.extended(pending), [
       ...y,
       ...pending.map((point) => alone.mean(point)),
     ]);
-    return foreseen(all, [...points, ...pending]);
+    return foreseen(all);
   }
 
   /** With length scales that explain them a little better, where there are such. */
@@ -75,15 +75,12 @@ export class Output {
   }
 }
 
-const constant = (value: number, points: readonly Point[]): Foreseen => ({
+const constant = (value: number, count: number): Foreseen => ({
   predict: () => ({ mean: value, sd: 0 }),
-  known: new Map(points.map((point) => [point, value])),
+  known: new Array<number>(count).fill(value),
 });
 
-function foreseen(process: GaussianProcess, points: readonly Point[]): Foreseen {
-  const { fitted } = process;
-  return {
-    predict: (point) => process.predict(point),
-    known: new Map(points.map((point, index) => [point, fitted[index] as number])),
-  };
-}
+const foreseen = (process: GaussianProcess): Foreseen => ({
+  predict: (point) => process.predict(point),
+  known: process.fitted,
+});

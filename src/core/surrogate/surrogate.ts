@@ -83,20 +83,19 @@ export class Surrogate {
     if (this.#composition === undefined || width === 0) return undefined;
     if (scored.some(({ parts }) => parts?.length !== width)) return undefined;
     const known = Array.from({ length: width }, (_, i) =>
-      scored.flatMap(({ point, parts }) => {
+      scored.flatMap(({ point, parts }, place) => {
         const value = parts?.[i] ?? null;
-        return value === null ? [] : [{ point, value }];
+        return value === null ? [] : [{ point, value, place }];
       }),
     );
     if (known.some(({ length }) => length < enough.good)) return undefined;
     this.#parts ??= known.map(() => new Output(this.#unordered));
     const foreseen = this.#parts.map((output, i) => {
       const some = known[i] ?? [];
-      return output.learn(
-        some.map(({ point }) => point),
-        some.map(({ value }) => value),
-        pending,
-      );
+      const points = some.map(({ point }) => point);
+      const values = some.map(({ value }) => value);
+      const places = [...some.map(({ place }) => place), ...pending.map((_, at) => scored.length + at)];
+      return { ...output.learn(points, values, pending), places };
     });
     return composedCosts(
       foreseen,
