@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { quantileSorted } from 'simple-statistics';
 import { never } from '../src/base/cancellation.ts';
 import { EventBus } from '../src/base/events.ts';
-import { registry, runStudy } from '../src/compose.ts';
+import { registry, runStudy, type StudyOutcome } from '../src/compose.ts';
 import { resolveSettings, type Settings, type SettingsInput } from '../src/config/settings.ts';
 import type { Table } from '../src/config/toml.ts';
 import type { fitness } from '../src/core/fitness/fitness.ts';
@@ -59,18 +59,34 @@ export interface Study {
   readonly told: readonly TrialRecord[];
 }
 
-export async function study(serving: Serving, seed: number, more: Table): Promise<Study> {
-  const output = mkdtempSync(join(tmpdir(), 'optimizer-bench-'));
+/** A directory for results, gone with the block. */
+export function temporary(): { readonly path: string } & Disposable {
+  const path = mkdtempSync(join(tmpdir(), 'optimizer-bench-'));
+  return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
+}
+
+/** As `optimizer --simulate` does it. */
+export async function simulate(
+  serving: Serving,
+  seed: number,
+  more: Table,
+  output: string,
+): Promise<StudyOutcome> {
   const values = { ...tableOf(serving), simulate: { noise }, output, ...more };
   const input: SettingsInput = {
     document: { values, origin: {}, files: [] },
     flags: { simulate: true, seed },
   };
   const settings = resolveSettings(input, registry);
-  const { summary, paths, error } = await runStudy({ settings, input, events: new EventBus() }, never);
-  if (error !== undefined) throw error as Error;
+  const outcome = await runStudy({ settings, input, events: new EventBus() }, never);
+  if (outcome.error !== undefined) throw outcome.error as Error;
+  return outcome;
+}
+
+export async function study(serving: Serving, seed: number, more: Table): Promise<Study> {
+  using output = temporary();
+  const { summary, paths } = await simulate(serving, seed, more, output.path);
   const { entries } = await readJournal(paths.journal);
-  rmSync(output, { recursive: true, force: true });
   return { summary, told: entries.flatMap((entry) => (entry.type === 'told' ? [entry.record] : [])) };
 }
 
