@@ -1,3 +1,4 @@
+import { need } from '../src/base/assert.ts';
 import { createRng } from '../src/base/rng.ts';
 import { compositionOf, partsOf, type Composition, type Parts } from '../src/core/fitness/composition.ts';
 import { cost, fitness, type FitnessSettings, type PerformanceIndex } from '../src/core/fitness/fitness.ts';
@@ -132,7 +133,7 @@ function serving(
     speeds: [1],
     heldBack: false,
     ...more,
-    composition: compositionOf(slos),
+    composition: need(compositionOf(slos), 'composition'),
     partsOf: (performance) => partsOf(performance, cost(performance, slos).terms, slos),
     truth(params) {
       const key = paramsKey(params);

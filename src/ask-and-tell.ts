@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { ConfigValidationError } from './base/errors.ts';
 import { trialId, type Fitness, type TrialId } from './base/units.ts';
 import { fieldsSchema } from './config/schema-tables.ts';
-import type { Composition } from './core/fitness/composition.ts';
+import { MetricParts, type Metrics } from './core/fitness/metric-parts.ts';
 import type { Suggestion } from './core/pso/optimizer.ts';
 import { PSOOptimizer } from './core/pso/pso.ts';
 import type { ServingParams } from './core/space/field.ts';
@@ -27,12 +27,11 @@ export interface OptimizerOptions {
   readonly surrogate?: boolean;
   /**
    * The cost as a function of the metrics, lower is better: where it is given, metrics alone may be told, and the
-   * model foresees each of them instead of their cost. It is asked often, so it is to be quick and without effects.
+   * model foresees each of them instead of their cost. It is asked often, also about metrics that nobody ever measured:
+   * it is to be quick and without effects.
    */
   readonly fitness?: (metrics: Metrics) => number;
 }
-
-type Metrics = Readonly<Record<string, number>>;
 
 /**
  * What came of a measurement; a lower fitness is better. `metrics` are kept for who asks for the best; with the option
@@ -85,7 +84,9 @@ const optionsSchema = z.strictObject({
   groups: z.int().min(1).default(1),
   maxEvaluations: z.int().min(1).default(100),
   surrogate: z.boolean().default(true),
-  fitness: z.custom<(metrics: Metrics) => number>((one) => typeof one === 'function').optional(),
+  fitness: z
+    .custom<(metrics: Metrics) => number>((one) => typeof one === 'function', 'A function of the metrics')
+    .optional(),
 });
 
 function checked(options: OptimizerOptions): z.output<typeof optionsSchema> {
@@ -112,41 +113,6 @@ function spaceOf({ fields, constraints }: z.output<typeof optionsSchema>): Searc
       return predicates.map((holds) => holds(params)).find((answer) => answer !== true);
     },
   };
-}
-
-/** Below this metrics are told apart by their differences, above it by their ratios: a millisecond, of seconds. */
-const linearBelow = 1e-3;
-
-/** A user's metrics as parts of their cost. */
-class MetricParts implements Composition {
-  readonly #fitness: (metrics: Metrics) => number;
-  #names: readonly string[] | undefined;
-
-  constructor(fitness: (metrics: Metrics) => number) {
-    this.#fitness = fitness;
-  }
-
-  of(metrics: Metrics): readonly number[] {
-    this.#names ??= Object.keys(metrics);
-    const names = this.#names;
-    const odd = [...names, ...Object.keys(metrics)].find(
-      (name) => !names.includes(name) || !Number.isFinite(metrics[name]),
-    );
-    if (odd !== undefined || names.length === 0)
-      throw new ConfigValidationError(
-        `metrics.${odd ?? ''}`,
-        odd === undefined ? undefined : metrics[odd],
-        `Metrics that a fitness follows from are numbers, and the same ones each time (${names.join(', ')})`,
-      );
-    return names.map((name) => Math.asinh((metrics[name] as number) / linearBelow));
-  }
-
-  cost(parts: readonly number[]): number {
-    const names = this.#names ?? [];
-    return this.#fitness(
-      Object.fromEntries(names.map((name, i) => [name, Math.sinh(parts[i] as number) * linearBelow])),
-    );
-  }
 }
 
 class Search implements AskAndTell {
@@ -189,8 +155,9 @@ class Search implements AskAndTell {
       );
     if (!('failed' in told)) {
       const { metrics } = told;
+      const fitness = this.#fitnessOf(told);
       const parts = metrics && this.#parts?.of(metrics);
-      this.#swarm.tell(id, { kind: 'scored', fitness: this.#fitnessOf(told), parts });
+      this.#swarm.tell(id, { kind: 'scored', fitness, parts });
       if (metrics !== undefined) this.#metrics.set(id, metrics);
     } else if (told.failed === 'transient') {
       const failedOn = [...open.failedOn, group];
@@ -205,6 +172,7 @@ class Search implements AskAndTell {
   }
 
   #fitnessOf(told: Exclude<Told, { failed: unknown }>): Fitness {
+    if (told.metrics !== undefined || !('fitness' in told)) this.#parts?.check(told.metrics as Metrics);
     const fitness = 'fitness' in told ? told.fitness : this.#fitness?.(told.metrics);
     if (fitness === undefined || !Number.isFinite(fitness))
       throw new ConfigValidationError(

@@ -139,8 +139,9 @@ tail=$!
 while IFS= read -r word <&3; do
   case $word in
     done) kill -s KILL -- -$guardian; wait $guardian
+      kill $tail
       if [ -s ${words} ]; then rm -f -- ${file}; else rm -f -- ${file} ${words}; fi
-      echo released >&5; break;;
+      echo released >&5; exit;;
     *) kill -s URG $guardian;;
   esac
 done 2>/dev/null

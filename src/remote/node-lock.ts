@@ -16,7 +16,7 @@ function holder(workDir: string, { runId, since, lease }: Claim, evict: string |
   const who = `${userInfo().username}@${hostname()}`;
   const seconds = Math.max(1, Math.ceil(toSeconds(lease)));
   // Between two looks: a look is a process, on machines that measure.
-  const pause = Math.max(1, Math.floor(seconds / 20));
+  const pause = Math.max(1, Math.min(6, Math.floor(seconds / 20)));
   const claim = [runId, who, since, controllerIdentity()].map((word) => word.replaceAll('|', '_')).join('|');
   return `umask 077
 ${statFields}
@@ -39,7 +39,7 @@ else echo "held|$other"; exit
 fi
 (
   exec 9>&- 3<&-
-  trap n=0 URG
+  trap n=-${pause} URG
   n=0
   while [ $n -lt ${seconds} ]; do sleep ${pause}; n=$((n+${pause})); done
   kill -s KILL 0

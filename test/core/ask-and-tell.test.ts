@@ -116,9 +116,30 @@ describe('ask and tell', () => {
     optimizer.tell(first.id, { metrics: measured(first.params) });
     expect(() => optimizer.tell(second.id, { metrics: { speed: 3 } })).toThrow(/metrics\.ttft.*speed, ttft/);
     expect(() => make().tell(0, { metrics: { speed: 3 } })).toThrow(/0/);
+    // What was refused decides nothing.
+    const mended = make({ fitness });
+    const { id: third } = mended.ask()!;
+    expect(() => mended.tell(third, { metrics: {} })).toThrow(/Tell the metrics/);
+    expect(() => mended.tell(third, {} as never)).toThrow(/Tell the metrics/);
+    expect(() => mended.tell(third, { metrics: { speed: Number.MAX_VALUE } })).toThrow(/metrics\.speed/);
+    expect(() => mended.tell(third, { metrics: { speed: 0 } })).toThrow(/A fitness is a number/);
+    mended.tell(third, { metrics: measured(first.params) });
+    expect(() => make({ fitness: 5 as never })).toThrow(/A function of the metrics/);
     const without = make();
     const { id } = without.ask()!;
     expect(() => without.tell(id, { metrics: { speed: 3 } })).toThrow(/A fitness is a number/);
+  });
+
+  test('a fitness may refuse what cannot be measured', () => {
+    const optimizer = make({
+      fitness: ({ share = 0 }) => {
+        if (share > 1) throw new Error('more than all');
+        return 2 - share;
+      },
+    });
+    for (let one = optimizer.ask(); one !== undefined; one = optimizer.ask())
+      optimizer.tell(one.id, { metrics: { share: Math.min(1, Number(one.params['MAX_NUM_SEQS']) / 200) } });
+    expect(optimizer.best!.fitness).toBe(1);
   });
 
   test('names what is wrong', () => {

@@ -28,7 +28,6 @@ const settings: fc.Arbitrary<FitnessSettings> = fc.constantFrom<FitnessSettings>
   usual,
   { ...usual, ttft_penalty: 0 },
   { ...usual, tpot_penalty: 0, success_rate_penalty: 0 },
-  { ...usual, objective: 'goodput' },
   {
     ...usual,
     slos: [
@@ -46,7 +45,7 @@ describe('the parts of a cost', () => {
         const { sum, terms } = cost(measured, slos);
         const parts = partsOf(measured, terms, slos);
         expect(parts).not.toContain(null);
-        const again = compositionOf(slos).cost(parts as number[]);
+        const again = compositionOf(slos)!.cost(parts as number[]);
         expect(Math.abs(Math.log(again / sum))).toBeLessThan(1e-6);
       }),
     );
@@ -106,6 +105,20 @@ describe('a model of parts', () => {
     const surrogate = fed(true, 2);
     surrogate.learn([0.95, 0.5], 50, [Math.log(2), null, Math.log(0.02), null]);
     expect(regret(surrogate)).toBeLessThan(0.1);
+  });
+
+  test('is none where goodput is what counts', () => {
+    expect(compositionOf({ ...usual, objective: 'goodput' })).toBeUndefined();
+  });
+
+  test('knows that a cost below 0 is better than all above it', () => {
+    const surrogate = new Surrogate([false, false], { cost: ([part = 0]) => part });
+    const rng = createRng(6);
+    for (let i = 0; i < 12; i++) {
+      const [x, other] = [0.45 * rng.next(), rng.next()];
+      surrogate.learn([x, other], 1 - 2 * x, [1 - 2 * x]);
+    }
+    expect(grid[surrogate.pick(grid, [])]![0]).toBeGreaterThan(0.45);
   });
 
   test('compares costs below 0, and those that are none', () => {

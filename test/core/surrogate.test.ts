@@ -9,7 +9,7 @@ import {
   type Point,
 } from '../../src/core/surrogate/gaussian.ts';
 import { warped } from '../../src/core/surrogate/costs.ts';
-import { expectedImprovement } from '../../src/core/surrogate/improvement.ts';
+import { expectedImprovement, normalPoints } from '../../src/core/surrogate/improvement.ts';
 import { Surrogate } from '../../src/core/surrogate/surrogate.ts';
 
 const rng = createRng(1);
@@ -100,6 +100,19 @@ describe('a Gaussian process', () => {
   });
 });
 
+test('points of a normal are spread evenly, and centred', () => {
+  for (const n of [1, 2, 4]) {
+    const points = normalPoints(24, n);
+    for (let d = 0; d < n; d++) {
+      const column = points.map((point) => point[d]!);
+      expect(column.reduce((sum, x) => sum + x, 0)).toBeCloseTo(0, 9);
+      expect(column.reduce((sum, x) => sum + x * x, 0) / 24).toBeCloseTo(1, 9);
+      expect(Math.max(...column)).toBeLessThan(3);
+    }
+    expect(normalPoints(24, n)).toBe(points);
+  }
+});
+
 test('expected improvement: of what is certain the gain, and never below nothing', () => {
   expect(expectedImprovement(1, 1e-9, 3)).toBeCloseTo(2, 6);
   expect(expectedImprovement(3, 1e-9, 1)).toBe(0);
@@ -162,6 +175,12 @@ describe('a surrogate', () => {
     const second = grid[surrogate.pick(grid, [first])]!;
     expect(first[0]!).toBeGreaterThan(0.3);
     expect(Math.hypot(first[0]! - second[0]!, first[1]! - second[1]!)).toBeGreaterThan(0.1);
+  });
+
+  test('of costs that are all alike it picks what can be served', () => {
+    const surrogate = new Surrogate([false]);
+    for (const [x] of uniform(20, 1)) surrogate.learn([x!], x! > 0.5 ? 7 : undefined);
+    expect(surrogate.pick([[0.1], [0.9], [0.2]], [])).toBe(1);
   });
 
   test('needs some results, and some good ones', () => {

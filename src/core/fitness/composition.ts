@@ -34,12 +34,16 @@ export function partsOf(judged: Judged, terms: FitnessTerms, settings: FitnessSe
     // 0: nothing of it has been seen yet.
     return seconds === null || seconds <= 0 ? NaN : Math.log(Math.max(leastLatency, seconds));
   });
-  const parts = [Math.log(terms.generate_speed), ...latencies, Math.log(rest)];
+  const parts = [Math.log(terms.generate_speed), ...latencies, Math.log(Math.min(rest, Number.MAX_VALUE))];
   return parts.map((part) => (Number.isFinite(part) ? part : null));
 }
 
-/** The formula of the cost (see `cost`) over these parts. */
-export function compositionOf(settings: FitnessSettings): Composition {
+/**
+ * The formula of the cost (see `cost`) over these parts. undefined: goodput falls to nothing at limits of its own, so
+ * that it is no simpler to foresee than its cost.
+ */
+export function compositionOf(settings: FitnessSettings): Composition | undefined {
+  if (settings.objective === 'goodput') return undefined;
   const slos = modelled(settings);
   const sharing = (name: SloName): number => slos.filter((slo) => slo.name === name).length;
   const latencies = slos.map(({ name, limit, penalty }) => ({

@@ -69,10 +69,11 @@ export function composedCosts(
   const spread = spreadOf(measured, best);
   const scaled = (values: readonly number[]): number => {
     const cost = composition.cost(values);
-    return best > 0 ? Math.log(cost) : (cost - best) / spread;
+    if (best <= 0) return (cost - best) / spread;
+    return cost <= 0 ? -Infinity : Math.log(cost);
   };
   const incumbent = Math.min(...knownToAll(parts).map(scaled));
-  if (!Number.isFinite(incumbent)) return undefined;
+  if (!Number.isFinite(incumbent)) return undefined; // nothing to compare with
   const normals = normalPoints(draws, parts.length);
   return {
     incumbent,

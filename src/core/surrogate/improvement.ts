@@ -38,14 +38,24 @@ function generalisedGolden(n: number): number {
 
 const drawn = new Map<string, readonly (readonly number[])[]>();
 
+/** With a mean of 0 and a spread of 1. */
+function standardised(values: readonly number[]): readonly number[] {
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+  const variance = values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / values.length;
+  return values.map((value) => (value - mean) / Math.sqrt(variance));
+}
+
 /** Points of a standard normal in n dimensions, spread evenly by an additive recurrence: the same ones every time. */
 export function normalPoints(count: number, n: number): readonly (readonly number[])[] {
   const known = drawn.get(`${count}/${n}`);
   if (known !== undefined) return known;
   const golden = generalisedGolden(n);
-  const points = Array.from({ length: count }, (_, i) =>
-    Array.from({ length: n }, (_unused, d) => quantile((0.5 + (i + 1) * golden ** -(d + 1)) % 1)),
+  const columns = Array.from({ length: n }, (_, d) =>
+    standardised(
+      Array.from({ length: count }, (_unused, i) => quantile((0.5 + (i + 1) * golden ** -(d + 1)) % 1)),
+    ),
   );
+  const points = Array.from({ length: count }, (_, i) => columns.map((column) => column[i] as number));
   drawn.set(`${count}/${n}`, points);
   return points;
 }

@@ -76,7 +76,7 @@ export class Output {
 }
 
 const constant = (value: number, count: number): Foreseen => ({
-  predict: () => ({ mean: value, sd: 0 }),
+  predict: () => ({ mean: value, sd: 1e-6 }),
   known: new Array<number>(count).fill(value),
 });
 
