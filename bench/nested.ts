@@ -45,7 +45,7 @@ export async function nested(short: boolean): Promise<NestedRow[]> {
         wall: [],
         quality: [],
       } as (typeof found)[number];
-      for (let seed = 1; seed <= (short ? 3 : 30); seed++) {
+      for (let seed = 1; seed <= (short ? 3 : 90); seed++) {
         const { summary, told } = await study(serving, seed, table);
         row.starts.push(summary.starts.made);
         row.saved.push(summary.starts.saved);

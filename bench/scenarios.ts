@@ -164,6 +164,23 @@ const wide = shorter(presets['small-16']);
 const large = shorter(presets['large-16']);
 const tight = presets['large-8'];
 
+/** Twelve of a kind, made at random: more to try a search on than was chosen by hand. */
+export function randomScenarios(kind: 'at random' | 'long prompts'): Scenario[] {
+  const rng = createRng(kind === 'at random' ? 4711 : 4712);
+  const pick = <T>(all: readonly T[]): T => need(all[Math.floor(rng.next() * all.length)], 'one of them');
+  const between = (low: number, high: number): number => low * (high / low) ** rng.next();
+  return Array.from({ length: 12 }, (_, i) => {
+    const isLong = kind === 'long prompts';
+    const name = pick(['small-8', 'small-16', 'large-16', 'large-8'] as const);
+    const prompt = Math.round(isLong ? between(2000, 6000) : between(128, 4000));
+    const output = Math.round(isLong ? between(64, 256) : between(96, 1024));
+    const ttft = isLong ? between(1.2, 6) : between(0.4, 4) * (prompt > 1500 ? 2 : 1);
+    const tpot = name.startsWith('large') ? between(0.03, 0.08) : between(0.014, 0.05);
+    const preset = shorter(presets[name]);
+    return serving(`${kind} ${i}`, { preset, prompt, output, ttft, tpot, penalty: pick([2, 3, 4, 5]) });
+  });
+}
+
 export const tuningScenarios = (): Scenario[] => [
   serving('small, chat', { preset: small, prompt: 512, output: 256, ttft: 1, tpot: 0.03, penalty: 3 }),
   serving('small, summarise', { preset: small, prompt: 3000, output: 128, ttft: 2, tpot: 0.05, penalty: 3 }),

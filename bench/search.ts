@@ -12,7 +12,7 @@ import { SynchronousPso } from '../src/core/pso/synchronous.ts';
 import { race, type Race } from './race.ts';
 import { runFile } from '../test/parity/run.ts';
 import { testFunctions } from './functions.ts';
-import { tuningScenarios, type Scenario } from './scenarios.ts';
+import { randomScenarios, tuningScenarios, type Scenario } from './scenarios.ts';
 
 /**
  * Which search finds the better configuration sooner: on the project's model of serving engines, with noise, faults
@@ -157,6 +157,8 @@ const parts: Readonly<Record<string, () => readonly Scenario[]>> = {
   tuning: () => tuningScenarios().filter(({ heldBack }) => !heldBack),
   'held back': () => tuningScenarios().filter(({ heldBack }) => heldBack),
   functions: testFunctions,
+  'at random': () => randomScenarios('at random'),
+  'long prompts': () => randomScenarios('long prompts'),
 };
 
 /** All searches on one kind of scenarios. */
@@ -175,10 +177,14 @@ async function inAnotherProcess(part: string, groups: number, seeds: number): Pr
 
 export async function search(short: boolean): Promise<readonly SearchRow[]> {
   await checkOriginal();
-  if (short) return Object.keys(parts).flatMap((part) => searchRows(part, 4, 1));
+  const usual = ['tuning', 'held back', 'functions'];
+  if (short) return usual.flatMap((part) => searchRows(part, 4, 1));
   const limit = pLimit(availableParallelism());
-  const jobs = Object.keys(parts).flatMap((part) =>
-    [1, 4, 8, 16].map(async (groups) => limit(inAnotherProcess, part, groups, 30)),
-  );
+  const job = async (part: string, groups: number, seeds: number) =>
+    limit(inAnotherProcess, part, groups, seeds);
+  const jobs = [
+    ...usual.flatMap((part) => [1, 4, 8, 16].map(async (groups) => job(part, groups, 30))),
+    ...['at random', 'long prompts'].map(async (part) => job(part, 4, 15)),
+  ];
   return (await Promise.all(jobs)).flat();
 }
