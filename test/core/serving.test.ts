@@ -205,6 +205,11 @@ describe('a replica', () => {
       },
     );
     fc.assert(property, { numRuns: 30 });
+    // Whatever was drawn: a cache that is too small for all of these.
+    const many = Array.from({ length: 90 }, () => ({
+      ...{ promptTokens: 400, outputTokens: 400, at: 0, patience: null },
+    }));
+    fc.assert(property, { examples: [[many, true, 90, 2100]], numRuns: 1 });
     expect(preemptions).toBeGreaterThan(0);
   });
 

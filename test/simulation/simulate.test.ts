@@ -353,8 +353,12 @@ describe('a simulated study', () => {
       const [seqs, concurrency] = [Number(params['MAX_NUM_SEQS']), Number(params['CONCURRENCY'])];
       return !(concurrency * 2 <= seqs || seqs >= 200);
     });
-    for (const { verdict, group_id, start_s } of broken) {
-      expect([verdict.kind, group_id, start_s]).toEqual(['infeasible', null, 0]);
+    for (const { verdict, group_id, start_s, benchmark_s } of broken) {
+      expect([verdict.kind, benchmark_s]).toEqual(['infeasible', 0]);
+      const { message } = (verdict as Extract<typeof verdict, { kind: 'infeasible' }>).error;
+      // Others may keep it at a load that is searched once they run, which these did not.
+      if (message.includes('too narrow')) expect([group_id, start_s]).toEqual([null, 0]);
+      else expect(message).toContain('KV cache');
     }
     expect(broken.length).toBeLessThan(told.length / 20);
   });

@@ -80,7 +80,7 @@ const constant = (value: number, count: number): Foreseen => ({
   known: new Array<number>(count).fill(value),
 });
 
-const foreseen = (process: GaussianProcess): Foreseen => ({
-  predict: (point) => process.predict(point),
-  known: process.fitted,
+const foreseen = (learnt: GaussianProcess): Foreseen => ({
+  predict: (point) => learnt.predict(point),
+  known: learnt.fitted,
 });
