@@ -15,7 +15,8 @@ import { shell, statFields } from './scripts.ts';
 function holder(workDir: string, { runId, since, lease }: Claim, evict: string | undefined): string {
   const who = `${userInfo().username}@${hostname()}`;
   const seconds = Math.max(1, Math.ceil(toSeconds(lease)));
-  // Between two looks: a look is a process, on machines that measure.
+  // Between two looks: a look is a process, on machines that measure. A word that comes during one is heard after it,
+  // and must not count the pause that it came in: hence it sets the count below 0.
   const pause = Math.max(1, Math.min(6, Math.floor(seconds / 20)));
   const claim = [runId, who, since, controllerIdentity()].map((word) => word.replaceAll('|', '_')).join('|');
   return `umask 077
