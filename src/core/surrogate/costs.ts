@@ -73,7 +73,7 @@ export function composedCosts(
     return cost <= 0 ? -Infinity : Math.log(cost);
   };
   const incumbent = Math.min(...knownToAll(parts).map(scaled));
-  if (!Number.isFinite(incumbent)) return undefined; // nothing to compare with
+  if (!Number.isFinite(incumbent)) return undefined;
   const normals = normalPoints(draws, parts.length);
   return {
     incumbent,
