@@ -308,13 +308,16 @@ describe.each(places)('the built-in load generator on the %s', (place) => {
     expect(document['p99_ttft_ms']).toBe(percentiles.ttft_ms?.p99);
   });
 
+  /** How punctual the generator is follows from the machine, and has a test of its own. */
+  const isOfTokens = (flag: string): boolean => !flag.startsWith('distorted');
+
   test('takes tokens from usage; counting events is a flagged fallback', async () => {
     const several = await measure(stream({ perEvent: 5 }));
     expect(JSON.parse(several.raw[0]!.content)).toMatchObject({ total_output_tokens: 100 });
-    expect(several.flags).toEqual([]);
+    expect(several.flags.filter(isOfTokens)).toEqual([]);
     const counted = await measure(stream({ usage: false }));
     expect(JSON.parse(counted.raw[0]!.content)).toMatchObject({ total_output_tokens: 100 });
-    expect(counted.flags).toEqual(['tokens counted from events: no usage reported']);
+    expect(counted.flags.filter(isOfTokens)).toEqual(['tokens counted from events: no usage reported']);
   });
 
   test('no prompt is like another one', async () => {
@@ -441,9 +444,9 @@ describe.each(places)('the built-in load generator on the %s', (place) => {
   test('a measurement that nothing can save is ended, with what it could have come to at best', async () => {
     const slow = { num_prompts: 40, max_concurrency: 4, output_len: 60, threads: 2 };
     const seen: Judged[] = [];
-    const began = performance.now();
+    const asked: string[] = [];
     const result = await measure(
-      stream({ delayMs: 15 }),
+      stream({ delayMs: 15, seen: asked }),
       slow,
       {},
       {
@@ -453,8 +456,7 @@ describe.each(places)('the built-in load generator on the %s', (place) => {
         },
       },
     );
-    // All of it would take 9 s.
-    expect(performance.now() - began).toBeLessThan(6000);
+    expect(asked.length).toBeLessThan(slow.num_prompts);
     expect(result.censored?.running.generate_speed).toBeLessThan(result.performance.generate_speed!);
     expect(result.flags[0]).toContain('ended early');
     const last = seen.at(-1)!;
