@@ -37,9 +37,7 @@ export const plainCosts = (costs: Foreseen): Costs => ({
 /** So many draws of all parts tell the mean and the spread of the cost that follows from them. */
 const draws = 24;
 /** What is e³ times as bad as the best is not told apart: an exponential beyond an SLO has no mean that says anything. */
-const worst = 3;
-/** Nor is better than e^-0.5 of it hoped for: else what nothing is known of is asked before what lies next to the best. */
-const mostHoped = 0.5;
+const widest = 3;
 
 /** Of a model of one part, with the places that its points have among all: not every result tells every part. */
 export interface ForeseenPart extends Foreseen {
@@ -84,7 +82,7 @@ export function composedCosts(
       let [sum, squares] = [0, 0];
       for (const normal of normals) {
         const cost = scaled(predicted.map(({ mean, sd }, i) => mean + sd * (normal[i] as number)));
-        const away = Number.isNaN(cost) ? worst : Math.min(worst, Math.max(-mostHoped, cost - incumbent));
+        const away = Number.isNaN(cost) ? widest : Math.min(widest, Math.max(-widest, cost - incumbent));
         sum += away;
         squares += away * away;
       }

@@ -121,12 +121,11 @@ function bestAndNewest(results: readonly Result[]): Result[] {
 }
 
 /**
- * How much of an expected improvement counts where it may not be served; what has hardly been tried has the benefit of
- * the doubt: the best configurations often lie next to those that do not fit. Squared, because parts are never known
- * where nothing could be served: there the improvement is as uncertain as can be, and grows as the others' shrinks.
+ * That it can be served; what has hardly been tried has the benefit of the doubt: the best configurations often lie
+ * next to those that do not fit.
  */
 function chance(feasible: Foreseen | undefined, candidate: Point): number {
   if (feasible === undefined) return 1;
   const { mean, sd } = feasible.predict(candidate);
-  return Math.min(1, Math.max(0, mean + sd / 2)) ** 2;
+  return Math.min(1, Math.max(0.01, mean + sd / 2));
 }
