@@ -27,7 +27,7 @@ export type ProcessExit =
 
 /**
  * A process in a session of its own that outlives the connection. It is ended through its owner's token, or by its
- * guardian when the controller is gone. Disposing ends the watching alone.
+ * guardian when the controller is gone. Disposing ends the watching alone; what is being released is watched until then.
  */
 export interface RemoteProcess extends Disposable {
   readonly pid: number;

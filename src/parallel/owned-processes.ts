@@ -20,6 +20,8 @@ export class OwnedProcesses {
   readonly #config: ServiceGroupConfig;
   /** Ranks on which this run may have processes. */
   readonly #touched = new Set<number>();
+  /** By rank: guardians of what is gone, on their way out. They must not take what is started next for it. */
+  readonly #leaving = new Map<number, Promise<unknown>>();
   #nodes: readonly Node[] = [];
 
   constructor(config: ServiceGroupConfig, dependencies: GroupDependencies) {
@@ -109,6 +111,7 @@ export class OwnedProcesses {
     const { rank, role, command } = planned;
     const { executor, facts } = need(this.#nodes[rank], 'node');
     const owner = this.owner(rank);
+    await this.#leaving.get(rank);
     this.#touched.add(rank);
     const directory = `${facts.workDir}/runs/${owner.runId}/g${owner.groupId}-r${rank}`;
     const process = await executor.spawn(this.#deps.runtime.wrap(command, owner), {
@@ -173,6 +176,11 @@ export class OwnedProcesses {
     return counts.reduce((sum, count) => sum + count, 0);
   }
 
+  /** Resolves when all guardians that were sent away are gone. */
+  async left(): Promise<void> {
+    await Promise.all(this.#leaving.values());
+  }
+
   /** @throws SimulatorStopError naming what survived, or what kept a node from being looked at */
   async end(grace: Ms, started: readonly WatchedProcess[] = []): Promise<void> {
     const results = await settleAll(
@@ -186,8 +194,8 @@ export class OwnedProcesses {
         const { stdout } = await executor.run(command, { signal: limit.signal, timeout, untied: true });
         if (stdout.trim() === '') {
           this.#touched.delete(rank);
-          // Whatever becomes of the other nodes: here is nothing left to guard.
-          await Promise.all(here.map(async (process) => process.release()));
+          // Whatever becomes of the other nodes: here is nothing left to guard. Only the next start waits for that.
+          this.#leaving.set(rank, Promise.all(here.map(async (process) => process.release())));
         }
         return { host: executor.host, survivors: stdout.trim() };
       }),

@@ -161,6 +161,7 @@ export class ServiceGroup implements AsyncDisposable {
         `group ${this.id}: ${asOptimizerError(error).message}; \`optimizer clean\` ends what is left`,
       );
     }
+    await this.#owned.left();
     const nodes = this.#nodes;
     this.#nodes = [];
     await closeAll(nodes);

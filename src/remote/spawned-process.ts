@@ -46,6 +46,7 @@ export class SpawnedProcess implements RemoteProcess {
   readonly #channel: Channel;
   readonly #log: LogFeed;
   readonly #released: Promise<unknown>;
+  #isReleased = false;
 
   private constructor(
     channel: Channel,
@@ -148,13 +149,15 @@ export class SpawnedProcess implements RemoteProcess {
   }
 
   async release(): Promise<void> {
+    this.#isReleased = true;
     this.#channel.stdin.end('done\n');
     using limit = deadline(systemClock, lastWords, () => new Error('it does not tell'));
     await abortable(this.#released, limit.signal).catch(() => undefined);
+    this.#channel.close();
   }
 
   /** Ends the telling; the process is ended by its token. */
   [Symbol.dispose](): void {
-    this.#channel.close();
+    if (!this.#isReleased) this.#channel.close();
   }
 }
