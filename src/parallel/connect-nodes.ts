@@ -5,8 +5,8 @@ import type { GroupDependencies } from './group-dependencies.ts';
 import type { Executor, LaunchPlan } from './ports.ts';
 import type { Node } from './topology.ts';
 
-export async function closeAll(nodes: readonly { readonly executor: Executor }[]): Promise<void> {
-  await Promise.all(nodes.map(async ({ executor }) => executor[Symbol.asyncDispose]()));
+export async function closeAll(executors: readonly Executor[]): Promise<void> {
+  await Promise.all(executors.map(async (executor) => executor[Symbol.asyncDispose]()));
 }
 
 /** Brings the files of a plan to their nodes. */
@@ -22,32 +22,23 @@ export async function writeFiles(
   );
 }
 
-/** Connects what is not connected any more and looks around on every node. @throws with no connection left open */
+/** Connects what is not connected any more. @throws with no connection left open */
 export async function connectNodes(
   wanted: readonly NodeConfig[],
   kept: readonly Node[],
-  { connector, probe }: Pick<GroupDependencies, 'connector' | 'probe'>,
+  { connector }: Pick<GroupDependencies, 'connector'>,
   { signal, retry }: { readonly signal: AbortSignal; readonly retry: boolean },
-): Promise<Node[]> {
+): Promise<Executor[]> {
   const usable = kept.filter(({ executor }) => !executor.lost.aborted);
   const outcomes = await Promise.allSettled(
     wanted.map(async (node) => {
       const open = usable.find(({ executor }) => executor.host === node.host);
-      return { node, executor: open?.executor ?? (await connector.connect(node, signal, { retry })) };
+      return open?.executor ?? (await connector.connect(node, signal, { retry }));
     }),
   );
   const failed = outcomes.find((outcome) => outcome.status === 'rejected');
   const open = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []));
-  try {
-    if (failed !== undefined) throw failed.reason;
-    return await settleAll(
-      open.map(async ({ node, executor }) => ({
-        executor,
-        facts: await probe.inspect(executor, node, signal),
-      })),
-    );
-  } catch (error) {
-    await closeAll(open);
-    throw error;
-  }
+  if (failed === undefined) return open;
+  await closeAll(open);
+  throw failed.reason;
 }

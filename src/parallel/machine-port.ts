@@ -77,6 +77,12 @@ export interface RunOptions {
   readonly untied?: boolean;
 }
 
+export interface HoldOptions {
+  readonly signal: AbortSignal;
+  readonly every: Ms;
+  readonly until: string;
+}
+
 /** Ways from this machine to ports that another one reaches, through the connection to it. */
 export interface Forwarding {
   /** Addresses of that side mean nothing here. */
@@ -100,10 +106,10 @@ export interface Executor extends AsyncDisposable {
   run(command: Command, options: RunOptions): Promise<CommandResult>;
   /**
    * Keeps a command running until the executor is disposed or the connection ends: a line on its stdin every `every`
-   * tells that we are here. @returns its first line
+   * tells that we are here. @returns what it prints before the line `until`
    * @throws IPCCommandError where it ends before that, IPCTimeoutError, CommunicationError
    */
-  hold(command: Command, options: { readonly signal: AbortSignal; readonly every: Ms }): Promise<string>;
+  hold(command: Command, options: HoldOptions): Promise<string>;
   spawn(command: Command, options: SpawnOptions): Promise<RemoteProcess>;
   readFile(path: string, signal: AbortSignal): Promise<Buffer>;
   /** Makes parents; the file appears whole or not at all, readable by its owner alone unless `mode` says more. */
@@ -153,10 +159,26 @@ export interface Claim {
   readonly lease: Ms;
 }
 
+/** A node that is ours alone. */
+export interface TakenNode {
+  readonly facts: NodeFacts;
+  /** What the census printed. */
+  readonly found: string;
+}
+
 /** One run a node and work directory. */
 export interface NodeLock {
-  /** Held until the executor is disposed. @throws CommunicationError, blame `operator`, naming who has it */
-  take(executor: Executor, facts: NodeFacts, claim: Claim, signal: AbortSignal): Promise<void>;
+  /**
+   * Looks around, takes the node, and then looks for what any run has on it: one command, because connecting many
+   * machines is what commands cost. Held until the executor is disposed.
+   * @throws ConfigurationError, CommunicationError; blame `operator`, naming who has it
+   */
+  take(
+    executor: Executor,
+    node: NodeConfig,
+    claim: Claim & { readonly census: Command },
+    signal: AbortSignal,
+  ): Promise<TakenNode>;
 }
 
 /** What is found out on a node once it is connected. */

@@ -5,7 +5,7 @@ import { fromSeconds, groupId, ms, type GroupId, type Ms } from '../base/units.t
 import type { ServiceGroupConfig } from '../config/parallel-config.ts';
 import type { GroupDependencies, StartContext } from './group-dependencies.ts';
 import { guardedIn, isOrphan, parseCensus, type OwnedFound } from './leftovers.ts';
-import type { Command, Guard, LaunchPlan, Owner, PlannedProcess } from './ports.ts';
+import type { Command, Executor, Guard, LaunchPlan, Owner, PlannedProcess } from './ports.ts';
 import type { WatchedProcess } from './running-service.ts';
 import type { Node } from './topology.ts';
 
@@ -32,22 +32,23 @@ export class OwnedProcesses {
 
   /**
    * The nodes were connected, perhaps again: takes them, and ends what an earlier session of this run left there.
-   * @throws SimulatorStartError, CommunicationError, blame `operator`, where another run that is gone left something, or one that
+   * @throws ConfigurationError, SimulatorStartError, CommunicationError, blame `operator`, where another run that is gone left something, or one that
    * lives has it
    */
-  async takeOver(nodes: readonly Node[], signal: AbortSignal): Promise<void> {
-    this.#nodes = nodes;
-    const { lock, runId, since, lease } = this.#deps;
-    await settleAll(
-      nodes.map(async ({ executor, facts }) => lock.take(executor, facts, { runId, since, lease }, signal)),
-    );
-    const found = await settleAll(
-      nodes.map(async ({ executor }) => {
-        const options = { signal, timeout: commandTimeout };
-        const { stdout } = await executor.run(this.#deps.runtime.census(), options);
-        return { processes: parseCensus(executor.host, stdout), guarded: guardedIn(stdout) };
+  async takeOver(executors: readonly Executor[], signal: AbortSignal): Promise<readonly Node[]> {
+    const { lock, runId, since, lease, runtime } = this.#deps;
+    const claim = { runId, since, lease, census: runtime.census() };
+    const nodes = await settleAll(
+      executors.map(async (executor, rank) => {
+        const taken = await lock.take(executor, need(this.#config.nodes[rank], 'node'), claim, signal);
+        return { ...taken, executor };
       }),
     );
+    this.#nodes = nodes;
+    const found = nodes.map(({ executor: { host }, found: text }) => ({
+      processes: parseCensus(host, text),
+      guarded: guardedIn(text),
+    }));
     const all = found.flatMap(({ processes }) => processes);
     const orphans = all.filter((one) => one.run !== this.#deps.runId && isOrphan(one));
     if (orphans[0] !== undefined) throw this.#leftBehind(orphans[0], orphans);
@@ -61,9 +62,10 @@ export class OwnedProcesses {
       nodes.map(async ({ executor }, rank) => {
         const token = this.#token(rank);
         if (found[rank]?.guarded.has(token) === true)
-          await executor.run(this.#deps.runtime.dismiss(token), { signal, timeout: commandTimeout });
+          await executor.run(runtime.dismiss(token), { signal, timeout: commandTimeout });
       }),
     );
+    return nodes;
   }
 
   #leftBehind({ run, host }: OwnedFound, all: readonly OwnedFound[]): SimulatorStartError {

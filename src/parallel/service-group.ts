@@ -77,18 +77,17 @@ export class ServiceGroup implements AsyncDisposable {
     const idle = this.take();
     const kept = this.#nodes;
     this.#nodes = [];
-    let nodes = await connectNodes(this.config.nodes, kept, this.#deps, { ...options, signal });
+    const executors = await connectNodes(this.config.nodes, kept, this.#deps, { ...options, signal });
     try {
-      await this.#owned.takeOver(nodes, signal);
+      const nodes = await this.#owned.takeOver(executors, signal);
       await released(idle);
       await this.#memory.look(nodes, signal);
-      nodes = await this.#owned.inspect(nodes, this.config, signal);
+      this.#nodes = await this.#owned.inspect(nodes, this.config, signal);
     } catch (error) {
-      await closeAll(nodes);
+      await closeAll(executors);
       throw error;
     }
-    this.#nodes = nodes;
-    this.#known = nodes;
+    this.#known = this.#nodes;
     for (const { facts, executor } of this.#nodes) {
       if (facts.warning !== undefined) this.#deps.note(`${executor.host}: ${facts.warning}`);
     }
@@ -164,7 +163,7 @@ export class ServiceGroup implements AsyncDisposable {
     await this.#owned.left();
     const nodes = this.#nodes;
     this.#nodes = [];
-    await closeAll(nodes);
+    await closeAll(nodes.map(({ executor }) => executor));
   }
 
   /** Something that answers before we start would be measured in our place. */

@@ -1,15 +1,18 @@
 import { CommunicationError, ConfigurationError, IPCCommandError } from '../base/errors.ts';
 import { ms } from '../base/units.ts';
-import { defaultWorkDir } from '../config/parallel-config.ts';
+import { defaultWorkDir, type NodeConfig } from '../config/parallel-config.ts';
 import type { NodeFacts, NodeProbe } from '../parallel/ports.ts';
 import { quote } from './quote.ts';
 import { shell } from './scripts.ts';
 
-/** Makes the work directory, ours alone where it is made by us, and looks for accelerators; almost without a fork. */
-function inspection(workDir: string, fallback: boolean): string {
+/**
+ * Makes the work directory, which is `$d` from then on, ours alone where it is made by us, and looks for accelerators;
+ * almost without a fork. For `factsOf`.
+ */
+export function inspection({ work_dir: workDir }: NodeConfig): string {
   return `umask 077
 d=${quote(workDir)} warning=
-if [ -e "$d" ] && [ ! -O "$d" ] && ${fallback ? 'true' : 'false'}; then
+if [ -e "$d" ] && [ ! -O "$d" ] && ${workDir === defaultWorkDir ? 'true' : 'false'}; then
   uid=$(id -u)
   warning="$d belongs to another user; using $d-$uid"
   d=$d-$uid
@@ -81,6 +84,33 @@ export function npuHolders(table: string): string {
   return rows.map(([, pid, name, mb]) => `${String(pid)}, ${String(name)}, ${String(mb)} MB`).join('; ');
 }
 
+/** What `inspection` printed. */
+export function factsOf(stdout: string, node: NodeConfig): NodeFacts {
+  const [workDir = node.work_dir, found = 'npu', warning = '', ...said] = stdout.split('\n');
+  return {
+    workDir,
+    deviceType: node.device_type ?? (found === 'gpu' ? 'gpu' : 'npu'),
+    warning: warning === '' ? undefined : warning,
+    hardware: hardwareOf(said),
+  };
+}
+
+/** Why `inspection` failed. */
+export function unusable(error: unknown, node: NodeConfig): unknown {
+  if (!(error instanceof IPCCommandError)) return error;
+  const reason = String(error.details['reason']);
+  if (!/exit code (73|69)/.test(reason))
+    return new CommunicationError(error.message, error.details, { cause: error });
+  return new ConfigurationError(
+    `The work directory ${node.work_dir} of ${node.host} cannot be used: ${reason}`,
+    {},
+    {
+      cause: error,
+      remedy: `Give another work_dir in [parallel.defaults], or mend its owner, permissions or free space on ${node.host}.`,
+    },
+  );
+}
+
 export const nodeProbe: NodeProbe = {
   async memoryHolders(executor, { deviceType }, signal) {
     const command = deviceType === 'gpu' ? nvidiaHolders : 'npu-smi info';
@@ -109,29 +139,12 @@ export const nodeProbe: NodeProbe = {
   },
 
   async inspect(executor, node, signal): Promise<NodeFacts> {
-    const script = inspection(node.work_dir, node.work_dir === defaultWorkDir);
     try {
-      const { stdout } = await executor.run(shell(script, 'looking around'), { signal, timeout: ms(30_000) });
-      const [workDir = node.work_dir, found = 'npu', warning = '', ...said] = stdout.split('\n');
-      return {
-        workDir,
-        deviceType: node.device_type ?? (found === 'gpu' ? 'gpu' : 'npu'),
-        warning: warning === '' ? undefined : warning,
-        hardware: hardwareOf(said),
-      };
+      const command = shell(inspection(node), 'looking around');
+      const { stdout } = await executor.run(command, { signal, timeout: ms(30_000) });
+      return factsOf(stdout, node);
     } catch (error) {
-      if (!(error instanceof IPCCommandError)) throw error;
-      const reason = String(error.details['reason']);
-      if (!/exit code (73|69)/.test(reason))
-        throw new CommunicationError(error.message, error.details, { cause: error });
-      throw new ConfigurationError(
-        `The work directory ${node.work_dir} of ${node.host} cannot be used: ${reason}`,
-        {},
-        {
-          cause: error,
-          remedy: `Give another work_dir in [parallel.defaults], or mend its owner, permissions or free space on ${node.host}.`,
-        },
-      );
+      throw unusable(error, node);
     }
   },
 };

@@ -4,12 +4,13 @@ import { abortable, deadline } from '../base/cancellation.ts';
 import { systemClock } from '../base/clock.ts';
 import { CommunicationError, IPCCommandError, IPCTimeoutError } from '../base/errors.ts';
 import { printable } from '../base/printable.ts';
-import { ms, toSeconds, type Ms } from '../base/units.ts';
+import { ms, toSeconds } from '../base/units.ts';
 import type {
   Command,
   CommandResult,
   Executor,
   Forwarding,
+  HoldOptions,
   RemoteProcess,
   RunOptions,
   SpawnOptions,
@@ -23,7 +24,7 @@ import type { Channel, ChannelEnd, Transport } from './transport.ts';
 
 const outputLimit = 1024 * 1024;
 const killGrace = ms(2000);
-const holdLimit = ms(30_000);
+const holdLimit = ms(60_000);
 /** Longest command line that is sent as one; Linux takes 128 KiB. */
 const inlineLimit = 65_536;
 
@@ -99,18 +100,20 @@ export class ShellExecutor implements Executor {
     return process;
   }
 
-  async hold(command: Command, { signal, every }: { signal: AbortSignal; every: Ms }): Promise<string> {
+  async hold(command: Command, { signal, every, until }: HoldOptions): Promise<string> {
     const name = command.label ?? command.argv[0];
     const late = (): Error => new IPCTimeoutError(`${name} on ${this.host}`, toSeconds(holdLimit));
     using limit = deadline(systemClock, holdLimit, late, signal);
     const channel = await this.#transport.open(script(command), limit.signal);
     const said = new BoundedText(outputLimit);
-    const first = deferred<string>();
+    const told = deferred<string>();
+    const printed = new BoundedText(outputLimit);
     const lines = new LineTail(1);
     channel.stderr.on('data', (chunk: Buffer) => said.push(chunk));
     channel.stdout.on('data', (chunk: Buffer) => {
-      const [line] = lines.push(chunk.toString('utf8'));
-      if (line !== undefined) first.resolve(line);
+      printed.push(chunk);
+      if (lines.push(chunk.toString('latin1')).includes(until))
+        told.resolve(`\n${printed.text}`.split(`\n${until}\n`, 1)[0]?.slice(1) ?? '');
     });
     channel.stdin.on('error', () => undefined); // it ends as well
     const timer = setInterval(() => channel.stdin.write('\n'), every);
@@ -119,10 +122,10 @@ export class ShellExecutor implements Executor {
     void channel.ended.then((end) => {
       clearInterval(timer);
       this.#held.delete(channel);
-      first.reject(new IPCCommandError(name, `${JSON.stringify(end)} on ${this.host}: ${said.text.trim()}`));
+      told.reject(this.#failure(name, end, said.text));
     });
     try {
-      return await abortable(first.promise, limit.signal);
+      return await abortable(told.promise, limit.signal);
     } catch (error) {
       channel.close();
       throw error;

@@ -13,12 +13,14 @@ import type {
   Connector,
   Executor,
   HttpProbe,
+  NodeFacts,
   NodeLock,
   NodeProbe,
   ProcessExit,
   RemoteProcess,
   Runtime,
   SpawnOptions,
+  TakenNode,
 } from '../parallel/ports.ts';
 
 /** What may be asked of a simulated cluster. */
@@ -35,6 +37,8 @@ export interface Trouble {
 
 /** In the environment of simulated processes: what they would have been told in the words of their engine. */
 export const paramsVariable = 'SIMULATED_PARAMS';
+
+const facts: NodeFacts = { workDir: '/simulated', deviceType: 'npu', warning: undefined };
 
 /** An SSH round trip. */
 const roundTrip = ms(5);
@@ -96,8 +100,8 @@ export class SimulatedMachines implements Connector, NodeProbe, NodeLock, HttpPr
     return this.#executor(machine);
   }
 
-  async inspect(): ReturnType<NodeProbe['inspect']> {
-    return Promise.resolve({ workDir: '/simulated', deviceType: 'npu', warning: undefined });
+  async inspect(): Promise<NodeFacts> {
+    return Promise.resolve(facts);
   }
 
   /** Answers when the service is up: the time until then passes at once. */
@@ -117,8 +121,8 @@ export class SimulatedMachines implements Connector, NodeProbe, NodeLock, HttpPr
   }
 
   /** Nobody else has these machines. */
-  async take(): Promise<void> {
-    return Promise.resolve();
+  async take(): Promise<TakenNode> {
+    return Promise.resolve({ facts, found: '' });
   }
 
   /** Engines are not asked what they run with: they run with what was asked. */

@@ -304,6 +304,21 @@ describe.each(Object.entries(subjects))('%s', (_name, make) => {
       process.kill(Number(stdout), 'SIGKILL');
     });
 
+    test('holds a command once it has said what it had to say, and tells why it ended before that', async () => {
+      const held = { signal: never, every: ms(1000), until: '--- end' };
+      const hold = async (text: string): Promise<string> =>
+        subject.executor.hold({ argv: ['sh', '-c', text], label: 'holding' }, held);
+      const pidFile = join(directory, 'held');
+      const said = await hold(
+        `echo $$ >${pidFile}; echo a; printf 'b\\n--- '; sleep 0.1; echo end; exec cat`,
+      );
+      expect(said).toBe('a\nb');
+      expect(alive(Number(readFileSync(pidFile, 'utf8')))).toBe(true);
+      await expect(hold('echo --- no end; echo broken >&2; exit 3')).rejects.toThrow(
+        /holding.*exit code 3 on .*: broken/,
+      );
+    });
+
     const guardians = (name: string): string[] =>
       readdirSync('/proc').filter((pid) => {
         try {

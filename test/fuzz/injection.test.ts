@@ -106,8 +106,8 @@ async function everythingSent(kind: 'host' | 'docker' | 'exec', word: (slot: num
     );
   const options = { signal: never, timeout: ms(5000) };
   await anyway(nodeProbe.inspect(executor, node, never));
-  const facts = { workDir, deviceType: 'gpu', warning: undefined } as const;
-  await anyway(nodeLock.take(executor, facts, { runId: word(6), since: word(10), lease: ms(60_000) }, never));
+  const claim = { runId: word(6), since: word(10), lease: ms(60_000), census: runtime.census() };
+  await anyway(nodeLock.take(executor, node, claim, never));
   await anyway(executor.writeFile(`${workDir}/${word(11)}`, 'x', never));
   const guard = {
     ...{ lease: ms(60_000), grace: ms(1000), detached: false },

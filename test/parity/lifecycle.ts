@@ -99,6 +99,7 @@ export async function play(input: Case): Promise<Played> {
     },
     [Symbol.asyncDispose]: async () => Promise.resolve(),
   };
+  const facts = { workDir: '/w', deviceType: 'npu', warning: undefined } as const;
   const world: World = {
     clock,
     connector: {
@@ -109,11 +110,11 @@ export async function play(input: Case): Promise<Played> {
       },
     },
     probe: {
-      inspect: async () => Promise.resolve({ workDir: '/w', deviceType: 'npu', warning: undefined }),
+      inspect: async () => Promise.resolve(facts),
       memoryInUse: async () => Promise.resolve(undefined),
       memoryHolders: async () => Promise.resolve(''),
     },
-    lock: { take: async () => Promise.resolve() },
+    lock: { take: async () => Promise.resolve({ facts, found: '' }) },
     http: {
       async status(url) {
         log.push(['GET', url]);
