@@ -78,7 +78,7 @@ describe('a model of parts', () => {
   const regret = (surrogate: Surrogate): number => {
     // Length scales are looked for a little with every answer.
     for (let i = 0; i < 5; i++) surrogate.pick(grid, []);
-    return truth(grid[surrogate.pick(grid, [])]!) / best - 1;
+    return truth(grid[surrogate.best(grid, [])]!) / best - 1;
   };
   const fed = (composed: boolean, seed: number): Surrogate => {
     const surrogate = new Surrogate([false, false], composed ? compositionOf(slos) : undefined);

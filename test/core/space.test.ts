@@ -31,6 +31,23 @@ describe('formulas', () => {
 });
 
 describe('a space', () => {
+  test('is seen by a model in ratios where a field spans a factor of 16, whatever its own scale is', () => {
+    const space = createSearchSpace([
+      field('NARROW', { min: 1, max: 9 }),
+      field('WIDE', { min: 4, max: 256 }),
+      field('LOG', { min: 4, max: 256, scale: 'log' }),
+      field('FROM_NOTHING', { min: 0, max: 100 }),
+    ]);
+    const at = space.encode({ NARROW: 3, WIDE: 32, LOG: 32, FROM_NOTHING: 50 });
+    expect(at[1]).toBeCloseTo(28 / 252, 9);
+    const seen = space.inRatios(at);
+    expect(seen[0]).toBe(at[0]);
+    expect(seen[1]).toBeCloseTo(0.5, 9);
+    expect(seen[2]).toBeCloseTo(0.5, 9);
+    expect(seen[3]).toBe(at[3]);
+    expect(space.inRatios([0, 0, 0, 0])).toEqual([0, 0, 0, 0]);
+  });
+
   test('every position decodes; a product that cannot be divided is a broken rule', () => {
     const dtype_param = { product: 65536, dtype: 'int', target_names: ['A', 'B'] };
     const wide = { min: 1, max: 1000 };

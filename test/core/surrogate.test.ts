@@ -166,6 +166,20 @@ describe('a surrogate', () => {
     expect(surrogate.pick(candidates, [])).toBe(2);
   });
 
+  test('goes where nobody was in the hope of an improvement, and to what is likely to be best when that is asked', () => {
+    const surrogate = new Surrogate([false, false]);
+    for (const [x, y] of uniform(40, 2)) surrogate.learn([x! * 0.6, y!], 1 + (x! * 0.6 - 0.3) ** 2);
+    for (const y of [0, 0.02, 0.04]) surrogate.learn([0.3, y], undefined);
+    const candidates = [
+      [1, 0.6],
+      [0.36, 0.6],
+      [0.3, 0.01],
+    ];
+    expect(surrogate.pick(candidates, [])).toBe(0);
+    expect(surrogate.best(candidates, [])).toBe(1);
+    expect(surrogate.best([candidates[2]!, [0.05, 0.9]], [])).toBe(1);
+  });
+
   test('does not look twice where something is being measured', () => {
     const surrogate = new Surrogate([false, false]);
     // Uphill to the right, where nobody has been.

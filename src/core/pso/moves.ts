@@ -1,5 +1,6 @@
 import type { Rng } from '../../base/rng.ts';
 import { need } from '../../base/assert.ts';
+import type { UnitVector } from '../space/space.ts';
 import { normal } from './draws.ts';
 import {
   clampVelocity,
@@ -60,6 +61,14 @@ export function swarmMove({ motion, pull, coefficients, unordered, turbulent }: 
 export function jittered({ x, v }: Motion, sd: number, rng: Rng): Motion {
   const around = x.map((xi) => xi + normal(rng) * sd);
   return { x: nearestBounds(around, zeros(x), ones(x)), v };
+}
+
+/** Near a place: half of the coordinates stay as they are. */
+export function nearby(x: UnitVector, sd: number, unordered: readonly boolean[], rng: Rng): UnitVector {
+  return x.map((xi, i) => {
+    if (rng.next() < 0.5) return xi;
+    return unordered[i] === true ? rng.next() : Math.min(1, Math.max(0, xi + normal(rng) * sd));
+  });
 }
 
 /** Anywhere. */

@@ -36,6 +36,8 @@ export interface SearchSpace {
   broken(params: ServingParams): string | undefined;
   /** The position next to a configuration; values outside the bounds go to the bound. */
   encode(params: ServingParams): UnitVector;
+  /** A position as a model sees it: of what spans a factor of 16 it is ratios that are alike, not differences. */
+  inRatios(position: UnitVector): UnitVector;
   /** What the user runs today: the `value`s of the fields. */
   readonly current: ServingParams;
 }
@@ -202,8 +204,16 @@ export function createSearchSpace(
       const placed = fields.map((field) => nearest(field, params[field.name] ?? field.value));
       return fieldToParam(placed).params.map((x, i) => toUnit(x, open[i] as Field));
     },
+    inRatios: (position) =>
+      position.map((u, i) => {
+        const field = open[i] as Field;
+        return isWide(field) ? toUnit(fromUnit(u, field), { ...field, scale: 'log' }) : u;
+      }),
   };
 }
+
+const isWide = ({ dtype, min, max }: Field): boolean =>
+  (dtype === 'int' || dtype === 'float') && min > 0 && max / min >= 16;
 
 const isUnordered = (field: Field): boolean =>
   field.dtype === 'enum' &&

@@ -6,6 +6,8 @@ import type { Foreseen } from './output.ts';
 /** What is foreseen of costs, on some scale that keeps their order. */
 export interface Costs {
   predict(point: Point): Prediction;
+  /** What is likely, without a look at how sure that is. */
+  likely(point: Point): number;
   /** The least cost that is foreseen where something was measured, or is being measured. */
   readonly incumbent: number;
 }
@@ -31,6 +33,7 @@ export function warped(costs: readonly number[]): number[] {
 /** Of a model of costs themselves. */
 export const plainCosts = (costs: Foreseen): Costs => ({
   predict: (point) => costs.predict(point),
+  likely: (point) => costs.mean(point),
   incumbent: Math.min(...costs.known),
 });
 
@@ -77,6 +80,7 @@ export function composedCosts(
   const normals = normalPoints(draws, parts.length);
   return {
     incumbent,
+    likely: (point) => scaled(parts.map((part) => part.mean(point))),
     predict(point) {
       const predicted = parts.map((part) => part.predict(point));
       let [sum, squares] = [0, 0];

@@ -1,8 +1,8 @@
 import { dot, nextRow, solveLower, solveUpper, type Triangle } from './cholesky.ts';
 
 /**
- * Gaussian process regression (Rasmussen & Williams 2006, algorithm 2.1) with a Matérn 5/2 kernel, a length scale a
- * coordinate. Points are positions of the unit cube; a coordinate without order is equal or it is not.
+ * Gaussian process regression (Rasmussen & Williams 2006, algorithm 2.1) with a Matérn 3/2 kernel, a length scale a
+ * coordinate: what engines do has corners, where one limit gives way to another. Points are positions of the unit cube; a coordinate without order is equal or it is not.
  */
 
 export type Point = readonly number[];
@@ -27,8 +27,8 @@ const limits = { length: [0.05, 10], noise: [1e-4, 1] } as const;
 
 /** Of a squared scaled distance. */
 function matern(r2: number): number {
-  const r = Math.sqrt(5 * r2);
-  return (1 + r + (5 * r2) / 3) * Math.exp(-r);
+  const r = Math.sqrt(3 * r2);
+  return (1 + r) * Math.exp(-r);
 }
 
 /** How points vary together, factorised; it grows with what is measured. */

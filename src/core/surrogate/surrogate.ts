@@ -53,14 +53,9 @@ export class Surrogate {
     return this.#results.length >= enough.results && this.#results.filter(isScored).length >= enough.good;
   }
 
-  /**
-   * The index of the most promising candidate. `pending` are being measured.
-   * Pure but for the length scales, which follow from the calls so far.
-   */
+  /** The index of the candidate that may improve most, what is not known included. `pending` are being measured. */
   pick(candidates: readonly Point[], pending: readonly Point[]): number {
-    const scored = this.#results.filter(isScored);
-    const costs = this.#composed(scored, pending) ?? this.#plain(scored, pending);
-    const feasible = this.#feasible();
+    const { costs, feasible } = this.#foreseen(pending);
     let [chosen, highest, lowestMean] = [0, -1, Infinity];
     candidates.forEach((candidate, index) => {
       const { mean, sd } = costs.predict(candidate);
@@ -70,6 +65,28 @@ export class Surrogate {
         [chosen, highest, lowestMean] = [index, score, mean];
     });
     return chosen;
+  }
+
+  /** The index of the candidate that is likely to be best, of those that are likely to be served. */
+  best(candidates: readonly Point[], pending: readonly Point[]): number {
+    const { costs, feasible } = this.#foreseen(pending);
+    const scores = candidates.map((candidate) => {
+      const cost = costs.likely(candidate);
+      return { cost: Number.isNaN(cost) ? Infinity : cost, served: feasible?.mean(candidate) ?? 1 };
+    });
+    const likely = scores.filter(({ served }) => served > 0.5);
+    const wanted =
+      likely.length > 0
+        ? likely.reduce((best, one) => (one.cost < best.cost ? one : best))
+        : scores.reduce((best, one) => (one.served > best.served ? one : best));
+    return scores.indexOf(wanted);
+  }
+
+  /** Pure but for the length scales, which follow from the calls so far. */
+  #foreseen(pending: readonly Point[]): { readonly costs: Costs; readonly feasible: Foreseen | undefined } {
+    const scored = this.#results.filter(isScored);
+    const costs = this.#composed(scored, pending) ?? this.#plain(scored, pending);
+    return { costs, feasible: this.#feasible() };
   }
 
   #plain(scored: readonly Scored[], pending: readonly Point[]): Costs {
