@@ -54,8 +54,8 @@ const redraws = 8;
 const jitterSd = 0.08;
 const candidates = 64;
 /**
- * Every third turn what is foreseen to be best is measured, of the candidates and of places around the bests of the
- * swarm: the best configurations lie in valleys that are narrower than what may improve.
+ * Every third turn, where the parts of costs are foreseen, what is foreseen to be best is measured, of the candidates
+ * and of places around the bests of the swarm: the best configurations lie in valleys that are narrower than what may improve.
  */
 const refining = { every: 3, bests: 4, around: 48, sds: [0.03, 0.1, 0.3] } as const;
 
@@ -222,7 +222,7 @@ export class PSOOptimizer implements Optimizer {
   #screened(particle: Particle, index: number, rng: Rng): Motion | undefined {
     if (this.#surrogate?.isReady !== true) return undefined;
     const { space } = this.#options;
-    const refines = this.#asked % refining.every === 0;
+    const refines = this.#options.composition !== undefined && this.#asked % refining.every === 0;
     const drawn = Array.from({ length: candidates }, (_, i) => {
       if (i >= 0.75 * candidates) return scout(space.dimensions, rng);
       const move = this.#move(particle, rng);
@@ -269,9 +269,11 @@ export class PSOOptimizer implements Optimizer {
     return scheduled(this.#coefficients, strategy, this.#asked / maxEvaluations);
   }
 
+  /** Throughput and latencies follow ratios; of a cost that nobody explains nothing is assumed. */
   #point(params: ServingParams): UnitVector {
-    const { space } = this.#options;
-    return space.inRatios(space.encode(params));
+    const { space, composition } = this.#options;
+    const point = space.encode(params);
+    return composition === undefined ? point : space.inRatios(point);
   }
 
   #decode(x: UnitVector, index: number): ServingParams {
