@@ -229,11 +229,14 @@ export class PSOOptimizer implements Optimizer {
       return i < 0.5 * candidates ? move : jittered(move, jitterSd, rng);
     });
     if (refines) drawn.push(...this.#aroundBests(particle, rng));
-    const fresh = drawn.filter(({ x }) => this.#isNew(x, index));
+    const fresh = drawn.flatMap((motion) => {
+      const params = this.#decode(motion.x, index);
+      return this.#isFresh(params) ? [{ motion, point: this.#point(params) }] : [];
+    });
     if (fresh.length === 0) return undefined;
-    const points = fresh.map(({ x }) => this.#point(this.#decode(x, index)));
+    const points = fresh.map(({ point }) => point);
     const pending = [...this.#flights.values()].map(({ point }) => point);
-    return fresh[this.#surrogate[refines ? 'best' : 'pick'](points, pending)];
+    return fresh[this.#surrogate[refines ? 'best' : 'pick'](points, pending)]?.motion;
   }
 
   #aroundBests({ motion: { v } }: Particle, rng: Rng): Motion[] {
@@ -284,7 +287,10 @@ export class PSOOptimizer implements Optimizer {
 
   /** Neither asked before nor against a rule. */
   #isNew(x: UnitVector, index: number): boolean {
-    const params = this.#decode(x, index);
+    return this.#isFresh(this.#decode(x, index));
+  }
+
+  #isFresh(params: ServingParams): boolean {
     return !this.#seen.has(paramsKey(params)) && this.#options.space.broken(params) === undefined;
   }
 }
