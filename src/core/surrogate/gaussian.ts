@@ -2,7 +2,8 @@ import { dot, nextRow, solveLower, solveUpper, type Triangle } from './cholesky.
 
 /**
  * Gaussian process regression (Rasmussen & Williams 2006, algorithm 2.1) with a Matérn 3/2 kernel, a length scale a
- * coordinate: what engines do has corners, where one limit gives way to another. Points are positions of the unit cube; a coordinate without order is equal or it is not.
+ * coordinate: what engines do has corners, where one limit gives way to another. Points are positions of the unit cube;
+ * a coordinate without order is equal or it is not.
  */
 
 export type Point = readonly number[];
