@@ -1,4 +1,4 @@
-import { CommunicationError, ConfigurationError, IPCCommandError } from '../base/errors.ts';
+import { ConfigurationError, IPCCommandError } from '../base/errors.ts';
 import { ms } from '../base/units.ts';
 import { defaultWorkDir, type NodeConfig } from '../config/parallel-config.ts';
 import type { NodeFacts, NodeProbe } from '../parallel/ports.ts';
@@ -99,8 +99,7 @@ export function factsOf(stdout: string, node: NodeConfig): NodeFacts {
 export function unusable(error: unknown, node: NodeConfig): unknown {
   if (!(error instanceof IPCCommandError)) return error;
   const reason = String(error.details['reason']);
-  if (!/exit code (73|69)/.test(reason))
-    return new CommunicationError(error.message, error.details, { cause: error });
+  if (!/exit code (73|69)/.test(reason)) return error;
   return new ConfigurationError(
     `The work directory ${node.work_dir} of ${node.host} cannot be used: ${reason}`,
     {},

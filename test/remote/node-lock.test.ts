@@ -50,6 +50,20 @@ test('a node is looked at, taken, and searched for what runs have there', async 
   }
 });
 
+test('a search that fails says so, with a remedy, and holds nothing', async () => {
+  const node = new NodeConfig({ host: '127.0.0.1', work_dir: join(directory, 'work') });
+  const census = { argv: ['sh', '-c', 'echo no such container >&2; exit 9'] } as const;
+  const claim = { runId: 'mine', since: '2026-01-02', lease: ms(60_000), census };
+  await using executor = new LocalExecutor();
+  await expect(nodeLock.take(executor, node, claim, never)).rejects.toMatchObject({
+    message: expect.stringMatching(/taking the node.*exit code 70 on .*no such container/) as string,
+    remedy: expect.stringContaining('by hand') as string,
+    blame: 'node',
+  });
+  await using other = new LocalExecutor();
+  await expect(take(other, 'theirs')).resolves.toBeDefined();
+});
+
 test('one run has it at a time, over as many connections as it likes, until it lets go', async () => {
   await using other = new LocalExecutor();
   {
