@@ -51,8 +51,13 @@ export interface EmulatedHost extends AsyncDisposable {
 
 const marker = 'OPTIMIZER_EMULATED_HOST';
 
-/** Living processes whose environment carries the mark. */
+/** Living processes whose environment carries the mark. Of one that is just becoming another program it is empty. */
 function marked(mark: string): number[] {
+  const first = look(mark);
+  return first.length > 0 ? first : look(mark);
+}
+
+function look(mark: string): number[] {
   const wanted = `${marker}=${mark}`;
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))

@@ -106,10 +106,14 @@ export function counter(token: string): string {
   return `${finder(token)}\nfind_all; set -- $pids; echo $#`;
 }
 
-/** Defines find_all, which sets pids: those of our user whose environment carries the token. */
+/**
+ * Defines find_all, which sets pids: those of our user whose environment carries the token. A process that is just
+ * becoming another program has no environment for a moment, so that nothing is gone before a second look.
+ */
 function finder(token: string): string {
   return `${statFields}
-find_all() {
+find_all() { look; [ -n "$pids" ] || look; }
+look() {
   pids=
   for f in $(grep -la -- ${quote(`OPTIMIZER_TOKEN=${token}`)} /proc/[0-9]*/environ 2>/dev/null); do
     p=\${f#/proc/}; p=\${p%/environ}
