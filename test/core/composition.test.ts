@@ -95,6 +95,18 @@ describe('a model of parts', () => {
     expect(sum(true) / seeds.length).toBeLessThan(0.05);
   });
 
+  test('only its first pick may lie beyond the edge of the SLO; from then on it stays there', () => {
+    for (let seed = 0; seed < 10; seed++) {
+      const surrogate = fed(true, seed);
+      const regrets = Array.from({ length: 8 }, () => {
+        const [x = 0, other = 0] = grid[surrogate.pick(grid, [])]!;
+        learn(surrogate, x, other);
+        return truth([x, other]) / best - 1;
+      });
+      expect(Math.max(...regrets.slice(1))).toBeLessThan(0.01);
+    }
+  });
+
   test('is one of the cost where a result does not tell its parts', () => {
     const [plain, composed] = [fed(false, 1), fed(true, 1)];
     for (const one of [plain, composed]) learn(one, 0.9, 0.4, false);

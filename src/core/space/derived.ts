@@ -123,9 +123,10 @@ export function indivisible(
   fields: readonly Field[],
   params: Readonly<Record<string, ParamValue>>,
 ): string | undefined {
+  const dividing = fields.filter(({ dtype }) => dtype === 'ternary_factories');
+  if (dividing.length === 0) return undefined;
   const values = new Map(Object.entries(params));
-  for (const field of fields) {
-    if (field.dtype !== 'ternary_factories') continue;
+  for (const field of dividing) {
     const { product, target_names: names, dtype } = field.dtype_param as TernaryParam;
     const divisor = productOf(fields, names, values);
     if (dtype !== 'int' || divisor === undefined || divisor === 0 || product % divisor === 0) continue;

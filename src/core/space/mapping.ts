@@ -7,12 +7,9 @@ import { enumValues, isConstant, type Field, type ParamValue } from './field.ts'
  * the rules of the original, which its users' configuration files rely on.
  */
 
-/** Edges of k bins of equal width; the last is exactly max. */
-function binEdges(field: Field, bins: number): number[] {
-  const step = (field.max - field.min) / bins;
-  const edges = Array.from({ length: bins + 1 }, (_, j) => j * step + field.min);
-  edges[bins] = field.max;
-  return edges;
+/** Where the bin j of `bins` of equal width begins; the last ends exactly at max. */
+function binEdge({ min, max }: Field, bins: number, j: number): number {
+  return j === bins ? max : j * ((max - min) / bins) + min;
 }
 
 /** A list of texts: the nearest of equidistant points, not of bins. */
@@ -26,11 +23,10 @@ function enumAt(field: Field, x: number): ParamValue {
   const values = enumValues(field);
   if (values.some((value) => typeof value === 'string')) return textAt(field, values, x);
   const last = values.length - 1;
-  let index = last;
-  if (x <= field.min) index = 0;
-  else if (x < field.max) {
-    const above = binEdges(field, values.length).findIndex((edge) => edge >= x);
-    index = above === -1 ? last : above - 1;
+  let index = x <= field.min ? 0 : last;
+  if (x > field.min && x < field.max) {
+    index = 0;
+    while (index < last && binEdge(field, values.length, index + 1) < x) index++;
   }
   const value = values[index];
   if (value === undefined)
@@ -116,9 +112,8 @@ function coordinateOf(field: Field): number {
   if (field.dtype === 'bool') return field.value ? 1 : 0;
   if (field.dtype === 'enum') {
     const values = enumValues(field);
-    const edges = binEdges(field, values.length);
     const index = values.indexOf(field.value);
-    return ((edges[index] as number) + (edges[index + 1] as number)) / 2;
+    return (binEdge(field, values.length, index) + binEdge(field, values.length, index + 1)) / 2;
   }
   return Number(field.value);
 }

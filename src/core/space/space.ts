@@ -83,8 +83,9 @@ function fromUnit(u: number, { min, max, scale }: Field): number {
   }
 }
 
-function toUnit(x: number, { min, max, scale }: Field): number {
-  const linear = (value: number, low: number, high: number): number => (value - low) / (high - low);
+const linear = (value: number, low: number, high: number): number => (value - low) / (high - low);
+
+function toUnit(x: number, { min, max, scale }: Pick<Field, 'min' | 'max' | 'scale'>): number {
   let u = linear(x, min, max);
   if (scale === 'log') u = Math.log(x / min) / Math.log(max / min);
   if (scale === 'sqrt') u = linear(Math.sqrt(x), Math.sqrt(min), Math.sqrt(max));
@@ -207,7 +208,8 @@ export function createSearchSpace(
     inRatios: (position) =>
       position.map((u, i) => {
         const field = open[i] as Field;
-        return isWide(field) ? toUnit(fromUnit(u, field), { ...field, scale: 'log' }) : u;
+        const { min, max } = field;
+        return isWide(field) ? toUnit(fromUnit(u, field), { min, max, scale: 'log' }) : u;
       }),
   };
 }

@@ -39,9 +39,13 @@ export function nextRow(lower: Triangle, row: Float64Array, diagonal: number): F
   return next;
 }
 
-/** x with L·x = b. */
-export function solveLower(lower: Triangle, b: Float64Array): Float64Array {
-  const x = new Float64Array(b.length);
+/** x with L·x = b; `into` may be b itself. */
+export function solveLower(
+  lower: Triangle,
+  b: Float64Array,
+  into: Float64Array = new Float64Array(b.length),
+): Float64Array {
+  const x = into;
   for (let i = 0; i < b.length; i++) {
     const row = lower[i] as Float64Array;
     x[i] = ((b[i] as number) - dot(row, x, i)) / (row[i] as number);

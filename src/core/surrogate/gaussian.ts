@@ -38,21 +38,31 @@ export class Covariance {
   readonly points: Point[] = [];
   readonly lower: Float64Array[] = [];
   readonly #unordered: readonly boolean[];
-  readonly #ordered: readonly number[];
-  readonly #choices: readonly number[];
-  /** The points in units of their length scales. */
+  /** The coordinates that have an order, then those that have none. */
+  readonly #order: readonly number[];
+  readonly #ordered: number;
+  /** By place in that order: the length scale, of a choice 1; and what a choice that differs adds. */
+  readonly #units: Float64Array;
+  readonly #penalties: Float64Array;
+  /** The points in that order, in units of their length scales. */
   readonly #scaled: Float64Array[] = [];
 
   constructor(unordered: readonly boolean[], parameters: Hyperparameters) {
     this.parameters = parameters;
     this.#unordered = unordered;
-    this.#ordered = unordered.flatMap((isChoice, d) => (isChoice ? [] : [d]));
-    this.#choices = unordered.flatMap((isChoice, d) => (isChoice ? [d] : []));
+    const all = unordered.map((_, d) => d);
+    const ordered = all.filter((d) => unordered[d] !== true);
+    this.#order = [...ordered, ...all.filter((d) => unordered[d] === true)];
+    this.#ordered = ordered.length;
+    const lengths = this.#order.map((d) => parameters.lengths[d] as number);
+    this.#units = Float64Array.from(lengths, (length, k) => (k < this.#ordered ? length : 1));
+    this.#penalties = Float64Array.from(lengths, (length) => 1 / (length * length));
   }
 
   add(point: Point): void {
     const scaled = this.#inLengths(point);
-    this.lower.push(nextRow(this.lower, this.#with(scaled), 1 + this.parameters.noise));
+    const row = this.#with(scaled, new Float64Array(this.#scaled.length));
+    this.lower.push(nextRow(this.lower, row, 1 + this.parameters.noise));
     this.points.push(point);
     this.#scaled.push(scaled);
   }
@@ -67,35 +77,34 @@ export class Covariance {
     return copy;
   }
 
-  /** Of a point with those that are there. */
-  with(point: Point): Float64Array {
-    return this.#with(this.#inLengths(point));
+  /** Of a point with those that are there, written to `into`, which has a place for each. */
+  with(point: Point, into: Float64Array): Float64Array {
+    return this.#with(this.#inLengths(point), into);
   }
 
   #inLengths(point: Point): Float64Array {
-    const { lengths } = this.parameters;
     const scaled = new Float64Array(point.length);
-    for (let d = 0; d < scaled.length; d++) scaled[d] = (point[d] as number) / (lengths[d] as number);
+    for (let k = 0; k < scaled.length; k++)
+      scaled[k] = (point[this.#order[k] as number] as number) / (this.#units[k] as number);
     return scaled;
   }
 
-  #with(scaled: Float64Array): Float64Array {
-    const all = new Float64Array(this.#scaled.length);
-    for (let i = 0; i < all.length; i++) {
+  /** Most of the time of an answer is spent here. */
+  #with(scaled: Float64Array, into: Float64Array): Float64Array {
+    const ordered = this.#ordered;
+    const dimensions = scaled.length;
+    for (let i = 0; i < into.length; i++) {
       const other = this.#scaled[i] as Float64Array;
       let r2 = 0;
-      for (const d of this.#ordered) {
-        const gap = (scaled[d] as number) - (other[d] as number);
+      for (let k = 0; k < ordered; k++) {
+        const gap = (scaled[k] as number) - (other[k] as number);
         r2 += gap * gap;
       }
-      for (const d of this.#choices) {
-        const length = this.parameters.lengths[d] as number;
-        const gap = ((scaled[d] as number) - (other[d] as number)) * length;
-        if (Math.abs(gap) > 1e-9) r2 += 1 / (length * length);
-      }
-      all[i] = matern(r2);
+      for (let k = ordered; k < dimensions; k++)
+        if (Math.abs((scaled[k] as number) - (other[k] as number)) > 1e-9) r2 += this.#penalties[k] as number;
+      into[i] = matern(r2);
     }
-    return all;
+    return into;
   }
 }
 
@@ -168,6 +177,8 @@ export class GaussianProcess {
   readonly #alpha: Float64Array;
   readonly #mean: number;
   readonly #amplitude: number;
+  /** For the covariances of one candidate: hundreds are looked at, and a new array for each costs more than its sums. */
+  readonly #scratch: Float64Array;
   /** What the function is thought to be at the points themselves: y less its noise. */
   readonly fitted: readonly number[];
 
@@ -175,6 +186,7 @@ export class GaussianProcess {
   constructor(covariance: Covariance, y: readonly number[]) {
     this.#covariance = covariance;
     this.#lower = covariance.lower;
+    this.#scratch = new Float64Array(y.length);
     this.#mean = y.reduce((sum, yi) => sum + yi, 0) / y.length;
     const z = solveLower(
       this.#lower,
@@ -187,15 +199,16 @@ export class GaussianProcess {
   }
 
   mean(point: Point): number {
-    return this.#mean + dot(this.#covariance.with(point), this.#alpha, this.#alpha.length);
+    return this.#mean + dot(this.#covariance.with(point, this.#scratch), this.#alpha, this.#alpha.length);
   }
 
   /** Of the function, without the noise of measuring it. */
   predict(point: Point): Prediction {
-    const k = this.#covariance.with(point);
-    const v = solveLower(this.#lower, k);
+    const k = this.#covariance.with(point, this.#scratch);
+    const mean = this.#mean + dot(k, this.#alpha, k.length);
+    const v = solveLower(this.#lower, k, k);
     return {
-      mean: this.#mean + dot(k, this.#alpha, k.length),
+      mean,
       sd: Math.sqrt(Math.max(1e-12, this.#amplitude * (1 - dot(v, v, v.length)))),
     };
   }

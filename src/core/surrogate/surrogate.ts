@@ -1,3 +1,4 @@
+import { need } from '../../base/assert.ts';
 import type { Composition, Parts } from '../fitness/composition.ts';
 import { composedCosts, plainCosts, warped, type Costs } from './costs.ts';
 import type { Point } from './gaussian.ts';
@@ -70,16 +71,20 @@ export class Surrogate {
   /** The index of the candidate that is likely to be best, of those that are likely to be served. */
   best(candidates: readonly Point[], pending: readonly Point[]): number {
     const { costs, feasible } = this.#foreseen(pending);
-    const scores = candidates.map((candidate) => {
-      const cost = costs.likely(candidate);
-      return { cost: Number.isNaN(cost) ? Infinity : cost, served: feasible?.mean(candidate) ?? 1 };
-    });
-    const likely = scores.filter(({ served }) => served > 0.5);
-    const wanted =
-      likely.length > 0
-        ? likely.reduce((best, one) => (one.cost < best.cost ? one : best))
-        : scores.reduce((best, one) => (one.served > best.served ? one : best));
-    return scores.indexOf(wanted);
+    const served = (index: number): number => feasible?.mean(need(candidates[index], 'candidate')) ?? 1;
+    const likely = candidates.map((candidate) => costs.likely(candidate));
+    const cost = (index: number): number => {
+      const foreseen = need(likely[index], 'cost');
+      return Number.isNaN(foreseen) ? Infinity : foreseen;
+    };
+    const byCost = [...candidates.keys()].sort(
+      (a, b) => Number(cost(a) > cost(b)) - Number(cost(a) < cost(b)),
+    );
+    // Most of the first can be served: whether the others can, nobody has to know.
+    const best = byCost.find((index) => served(index) > 0.5);
+    return (
+      best ?? [...candidates.keys()].reduce((most, index) => (served(index) > served(most) ? index : most))
+    );
   }
 
   /** Pure but for the length scales, which follow from the calls so far. */
