@@ -110,13 +110,14 @@ const toolHosts =
         directory: `${directory}/trials/${trialId}/bench-${attempt}`,
         cwd: directory,
         env: {},
+        outlives: false,
         wrap,
         wrapOnHost: wrap,
       };
     }
     const { executor, facts } = await loadHosts.at(place, signal);
     const directory = `${facts.workDir}/runs/${store.runId}/g${groupId}-load/bench-${trialId}-${attempt}`;
-    return { executor, directory, cwd: facts.workDir, env: {}, wrap, wrapOnHost: wrap };
+    return { executor, directory, cwd: facts.workDir, env: {}, outlives: false, wrap, wrapOnHost: wrap };
   };
 
 function foundLoads(

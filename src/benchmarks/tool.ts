@@ -1,10 +1,12 @@
 import { posix } from 'node:path';
 import { z } from 'zod';
+import { childController } from '../base/cancellation.ts';
 import { BenchmarkExecutionError, BenchmarkParseError, IPCCommandError } from '../base/errors.ts';
 import { ms } from '../base/units.ts';
 import { parseHosts } from '../config/host-syntax.ts';
 import type { ServingParams } from '../core/space/field.ts';
 import type { BenchmarkContext, LoadPlace, RawOutput, ToolHost } from '../parallel/ports.ts';
+import type { ToolProgress } from './tool-progress.ts';
 
 /** Load tools that are commands: run in a directory of their own, on the master or on the controller. */
 
@@ -31,6 +33,8 @@ export interface Tool {
   readonly onHost?: boolean;
   /** What to do where its program is not there. */
   readonly ifMissing?: string;
+  /** Reads what it says while it runs, and ends it when nothing can save what it measures. */
+  readonly progress?: ToolProgress;
 }
 
 export interface ToolOutput {
@@ -60,7 +64,7 @@ async function keepWords(context: BenchmarkContext, name: string, text: string):
 }
 
 /**
- * Runs a tool to its end, in a directory of its own.
+ * Runs a tool to its end, or to where its progress says that it is hopeless, in a directory of its own.
  * @throws BenchmarkExecutionError; the reason of the abort when time is over
  */
 export async function runIn(host: ToolHost, tool: Tool, context: BenchmarkContext): Promise<ToolOutput> {
@@ -71,12 +75,21 @@ export async function runIn(host: ToolHost, tool: Tool, context: BenchmarkContex
     cwd: host.cwd,
     env: { ...host.env, ...tool.env },
   });
+  using hopeless = childController(context.signal);
+  const canEnd = tool.onHost === true || !host.outlives;
+  const onOutput = (text: string): void => {
+    if (tool.progress?.read(text, canEnd) === true) hopeless.abort(new Error('nothing can save it'));
+  };
   try {
-    const { signal, timeout } = context;
-    const { stdout, stderr } = await host.executor.run(command, { signal, timeout: ms(timeout) });
+    const { stdout, stderr } = await host.executor.run(command, {
+      signal: hopeless.signal,
+      timeout: ms(context.timeout),
+      onOutput: tool.progress && onOutput,
+    });
     return { stdout, stderr, files: [] };
   } catch (error) {
     context.signal.throwIfAborted();
+    if (hopeless.signal.aborted) return { stdout: '', stderr: '', files: [] };
     if (!(error instanceof IPCCommandError)) throw error;
     const reason = String(error.details['reason']);
     await keepWords(context, `${tool.name}.err`, reason);
@@ -167,6 +180,14 @@ export function numberIn(
   const value = document[key];
   if (typeof value === 'number' && Number.isFinite(value)) return value;
   return parseFailure(name, file, `${key} is ${JSON.stringify(value)}, not a number`);
+}
+
+/** What a flag has last on a command line, which is what counts; undefined where that is no number. */
+export function numberAfter(argv: readonly string[], flag: string): number | undefined {
+  const at = argv.findLastIndex((word) => word === flag || word.startsWith(`${flag}=`));
+  if (at === -1) return undefined;
+  const value = Number(argv[at] === flag ? argv[at + 1] : argv[at]?.slice(flag.length + 1));
+  return Number.isFinite(value) ? value : undefined;
 }
 
 /** What the search says about the load, over what the table says. */

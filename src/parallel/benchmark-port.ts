@@ -63,6 +63,8 @@ export interface ToolHost {
   /** A directory that is there, above it. */
   readonly cwd: string;
   readonly env: Readonly<Record<string, string>>;
+  /** What `wrap` starts may go on when its command is ended, as in containers. */
+  readonly outlives: boolean;
   /** As a process of this run, to be found and ended like all others. */
   wrap(command: Command): Command;
   /** The same for what needs nothing of an engine's container. */

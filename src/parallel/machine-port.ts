@@ -75,6 +75,8 @@ export interface RunOptions {
   readonly timeout: Ms;
   /** Goes on to its end when the connection is lost; by default it is killed then. */
   readonly untied?: boolean;
+  /** What it says, on either stream, as it says it. */
+  readonly onOutput?: ((text: string) => void) | undefined;
 }
 
 export interface HoldOptions {

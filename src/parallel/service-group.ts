@@ -181,6 +181,7 @@ export class ServiceGroup implements AsyncDisposable {
       directory: `${facts.workDir}/runs/${owner.runId}/g${owner.groupId}-r0/bench-${trialId}-${attempt}`,
       cwd: facts.workDir,
       env: need(this.topology(trialId).nodes[0], 'master').env,
+      outlives: this.#deps.runtime.name !== 'host',
       wrap: (command) => this.#deps.runtime.wrap(command, owner),
       wrapOnHost: (command) => this.#deps.runtime.wrapOnHost(command, owner),
     };

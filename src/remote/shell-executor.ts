@@ -62,7 +62,12 @@ export class ShellExecutor implements Executor {
     const stdout = new BoundedText(outputLimit);
     const stderr = new BoundedText(outputLimit);
     const pgid = deferred<number>();
-    channel.stdout.on('data', (chunk: Buffer) => stdout.push(chunk));
+    const onOutput = (chunk: Buffer): void => options.onOutput?.(chunk.toString('latin1'));
+    channel.stdout.on('data', (chunk: Buffer) => {
+      stdout.push(chunk);
+      onOutput(chunk);
+    });
+    channel.stderr.on('data', onOutput);
     readGroupId(channel, stderr, pgid.resolve);
     channel.stdin.on('error', () => undefined); // a command that does not read its input is no failure
     channel.stdin.write(input);

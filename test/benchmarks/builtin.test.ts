@@ -47,6 +47,7 @@ const master: ToolHost = {
   directory: join(elsewhere, 'bench'),
   cwd: elsewhere,
   env: {},
+  outlives: false,
   wrap: (command) => command,
   wrapOnHost: (command) => command,
 };

@@ -4,7 +4,17 @@ import { fieldsSchema } from '../../config/schema-tables.ts';
 import { integer, list, table, text } from '../../config/schema-types.ts';
 import type { Benchmark, BenchmarkTarget } from '../../parallel/ports.ts';
 import { scoredKeys } from '../statistics.ts';
-import { appliedLoad, noRaw, runOn, runOnSays, runTool, sampled, type AppliedLoad } from '../tool.ts';
+import {
+  appliedLoad,
+  noRaw,
+  numberAfter,
+  runOn,
+  runOnSays,
+  runTool,
+  sampled,
+  type AppliedLoad,
+} from '../tool.ts';
+import { ToolProgress } from '../tool-progress.ts';
 import { parseSglangBench } from './parse.ts';
 
 export const sglangBenchmarkConfig = table({
@@ -51,6 +61,10 @@ export function sglangBenchArguments(
   ];
 }
 
+/** Of prompts at random an answer has at most so many; other kinds of requests say themselves how many they want. */
+const maxOutputTokens = ({ command }: SglangBenchmarkConfig, argv: readonly string[]): number | undefined =>
+  command.dataset_name.startsWith('random') ? numberAfter(argv, '--random-output-len') : undefined;
+
 /** `sglang.bench_serving` on the master node, or on the controller. */
 export const sglangBenchmark: Benchmark<SglangBenchmarkConfig> = {
   name: 'sglang_benchmark',
@@ -63,8 +77,11 @@ export const sglangBenchmark: Benchmark<SglangBenchmarkConfig> = {
   async run(config, target, params, context) {
     const prompts = sampled(config.command.num_prompts, context);
     const argv = sglangBenchArguments(config, target, appliedLoad(params), prompts);
-    const tool = { name: 'sglang_benchmark', where: config.run_on, argv };
+    const load = { requests: prompts, maxOutputTokens: maxOutputTokens(config, argv), scored: config };
+    const progress = new ToolProgress(load, context);
+    const tool = { name: 'sglang_benchmark', where: config.run_on, argv, progress };
     const { files } = await runTool(tool, context, (path) => path === 'result.jsonl');
+    if (progress.ended !== undefined) return progress.ended;
     const file = files[0] ?? { path: 'result.jsonl', text: '' };
     return { ...parseSglangBench(file, config, prompts), raw: noRaw };
   },

@@ -4,7 +4,17 @@ import { fieldsSchema } from '../../config/schema-tables.ts';
 import { ignoredText, integer, list, table, text, withoutEffect } from '../../config/schema-types.ts';
 import type { Benchmark, BenchmarkTarget } from '../../parallel/ports.ts';
 import { scoredKeys } from '../statistics.ts';
-import { appliedLoad, noRaw, runOn, runOnSays, runTool, sampled, type AppliedLoad } from '../tool.ts';
+import {
+  appliedLoad,
+  noRaw,
+  numberAfter,
+  runOn,
+  runOnSays,
+  runTool,
+  sampled,
+  type AppliedLoad,
+} from '../tool.ts';
+import { ToolProgress } from '../tool-progress.ts';
 import { isResult, parseVllmBench } from './parse.ts';
 
 /** The `[vllm_benchmark]` table: the original's keys, where it runs, and which statistics are scored. */
@@ -74,6 +84,25 @@ export function vllmBenchArguments(
   ];
 }
 
+const usualOutput = 128;
+
+/**
+ * Of prompts at random an answer has at most so many; other kinds of requests say themselves how many they want. A warm-up
+ * with as many requests as the measurement has a bar like its own.
+ */
+export function maxOutputTokens(
+  { command }: VllmBenchmarkConfig,
+  argv: readonly string[],
+  prompts: number,
+): number | undefined {
+  if (command.dataset_name !== 'random' || numberAfter(argv, '--num-warmups') === prompts) return undefined;
+  const ratio = argv.some((word) => word.startsWith('--random-range-ratio'))
+    ? numberAfter(argv, '--random-range-ratio')
+    : 0;
+  const output = numberAfter(argv, '--output-len') ?? numberAfter(argv, '--random-output-len') ?? usualOutput;
+  return ratio === undefined ? undefined : Math.ceil(output * (1 + ratio));
+}
+
 /** `vllm bench serve` on the master node, or on the controller. */
 export const vllmBenchmark: Benchmark<VllmBenchmarkConfig> = {
   name: 'vllm_benchmark',
@@ -86,8 +115,15 @@ export const vllmBenchmark: Benchmark<VllmBenchmarkConfig> = {
   async run(config, target, params, context) {
     const prompts = sampled(config.command.num_prompts, context);
     const argv = vllmBenchArguments(config, target, appliedLoad(params), prompts);
-    const tool = { name: 'vllm_benchmark', where: config.run_on, argv };
+    const load = {
+      requests: prompts,
+      maxOutputTokens: maxOutputTokens(config, argv, prompts),
+      scored: config,
+    };
+    const progress = new ToolProgress(load, context);
+    const tool = { name: 'vllm_benchmark', where: config.run_on, argv, progress };
     const { files } = await runTool(tool, context, isResult);
+    if (progress.ended !== undefined) return progress.ended;
     return { ...parseVllmBench(files, config), raw: noRaw };
   },
 
