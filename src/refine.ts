@@ -1,4 +1,3 @@
-import { need } from './base/assert.ts';
 import type { EventSink } from './base/events.ts';
 import { trialId } from './base/units.ts';
 import type { Settings } from './config/settings.ts';
@@ -40,11 +39,8 @@ export function refined(
     nestedLoad: nestedLoad && { ...nestedLoad, fields },
   });
   if (before !== undefined) return withFields(before);
-  const master = need(group.topology(trialId(0)).nodes[0], 'master');
-  const { fields, notes } = engine.refine(engineConfig, ownFields(settings), master, {
-    theory,
-    workload,
-  });
+  const topology = group.topology(trialId(0));
+  const { fields, notes } = engine.refine(engineConfig, ownFields(settings), topology, { theory, workload });
   for (const text of notes) events.emit({ type: 'note', text });
   return withFields(fields);
 }

@@ -134,14 +134,14 @@ export const topLevelShape = {
   max_fine_tune: integer({ atLeast: 0 }).default(10).describe('steps of fine-tuning, under `two_stage`'),
   scaling_coefficient: number({ above: 0 })
     .default(1.3)
-    .describe('factor on the upper bound that memory says, of MindIE'),
+    .describe('factor on the upper bound that memory says'),
   step_size: number({ above: 0 })
     .default(0.6)
     .describe('the most by which a value changes in one step of it, relative'),
   theory_guided_enable: boolean()
     .default(true)
     .describe(
-      'what device memory says: bounds with [MindIE](engines/mindie.md), and configurations that cannot fit [are refused](search.md#what-cannot-fit) without a start with vLLM and SGLang',
+      'what device memory says: bounds of how many requests run at once, and configurations that cannot fit [are refused](search.md#what-cannot-fit) without a start with vLLM and SGLang',
     ),
   service: text().default('master'),
   data_storage: table({

@@ -1,5 +1,6 @@
-import { whyItCannotFit, type ModelConfig, type Spread } from '../core/serving/model-memory.ts';
-import type { Command, GroupTopology, Guidance } from '../parallel/ports.ts';
+import { requestsHeld, whyItCannotFit, type ModelConfig, type Spread } from '../core/serving/model-memory.ts';
+import { isConstant, valueBounds, type Field } from '../core/space/field.ts';
+import type { Command, GroupTopology, Guidance, Refined } from '../parallel/ports.ts';
 
 /**
  * $1: the model, a path or a name on the hub; $2: a device. Prints the model's own config.json and the device's memory
@@ -65,4 +66,40 @@ export function refusedByMemory(
   if (found === undefined) return undefined;
   const tokens = workload === undefined ? 1 : Math.ceil(workload.inputTokens + workload.outputTokens);
   return whyItCannotFit(found.model, spread, { gib: found.gib, utilization }, tokens);
+}
+
+/** The largest value that a search may give to a number; undefined where there is no such field. */
+export function mostOf(fields: readonly Field[], name: string): number | undefined {
+  const field = fields.find((one) => one.name === name);
+  if (field === undefined) return undefined;
+  return isConstant(field) ? Number(field.value) : valueBounds(field).max;
+}
+
+/**
+ * Fields in which at most as many requests run at once as the cache of all devices holds of usual ones, half answered, times
+ * `scaling_coefficient`: more would wait for memory, whatever the layout.
+ */
+export function narrowedByMemory(
+  fields: readonly Field[],
+  name: string,
+  { nodes }: GroupTopology,
+  { utilization, others }: { readonly utilization: number; readonly others: string },
+  { theory, workload }: Guidance,
+): Refined {
+  const field = fields.find((one) => one.name === name);
+  const found = theory && foundBy(nodes[0]?.inspected);
+  const isNumber = field?.dtype === 'int' && !isConstant(field);
+  if (!isNumber || theory === undefined || found === undefined || workload === undefined)
+    return { fields, notes: [] };
+  const devices = nodes.reduce((sum, { deviceIds }) => sum + deviceIds.length, 0);
+  const mayShrink =
+    fields.some((one) => one.name === 'KV_CACHE_DTYPE') || others.includes('--kv-cache-dtype');
+  const tokens = Math.ceil(workload.inputTokens + workload.outputTokens / 2);
+  const load = { tokens, kvBytes: mayShrink ? 1 : undefined };
+  const held = requestsHeld(found.model, devices, { gib: found.gib, utilization }, load);
+  if (held === undefined) return { fields, notes: [] };
+  const max = Math.max(Math.ceil(held * theory.scalingCoefficient), Number(field.value), field.min + 1);
+  if (max >= field.max) return { fields, notes: [] };
+  const note = `${name}: searched up to ${max}: the KV cache of ${devices} devices holds ${held} requests of ${tokens} tokens`;
+  return { fields: fields.map((one) => (one === field ? { ...field, max } : one)), notes: [note] };
 }

@@ -151,7 +151,7 @@ export interface Engine<C = unknown> {
   /** Why a configuration cannot fit into the devices' memory, with numbers: it needs no start to be found out. */
   refused?(config: C, params: ServingParams, topology: GroupTopology, guidance: Guidance): string | undefined;
   /** Fields as the inspected master says: present values, bounds that its memory allows. */
-  refine?(config: C, fields: readonly Field[], master: TopologyNode, guidance: Guidance): Refined;
+  refine?(config: C, fields: readonly Field[], topology: GroupTopology, guidance: Guidance): Refined;
   readBack?(config: C, params: ServingParams, topology: GroupTopology): ReadBack | undefined;
   /** Fields whose values change what the model computes, not only how fast. */
   readonly changesNumerics?: readonly string[];

@@ -81,6 +81,38 @@ describe('what a node says of a model', () => {
     expect(refused({ LAYOUT: 'tp1dp4' }, guidance, topology)).toBeUndefined();
   });
 
+  test('no more requests are asked for than the cache holds, unless that is switched off', () => {
+    const settings = vllmEngine.config.parse({ command: { model: '/models/llama' } });
+    const fields = vllmEngine.fieldsOf(settings, { nodes: 1, devicesPerNode: 4 } as never);
+    const long = { ...guidance, workload: { inputTokens: 8000, outputTokens: 400 } };
+    const most = (about: object, where = known, own = fields): number | undefined =>
+      vllmEngine
+        .refine?.(settings, own, where, about as never)
+        .fields.find(({ name }) => name === 'MAX_NUM_SEQS')?.max;
+    // 4 × 64 GiB × 0.95 less 0.95 × 131.4 GiB of weights, over 8,200 tokens of 2 · 80 · 8 · 128 · 2 bytes each: 47, times 1.3.
+    const utilization = fields.find(({ name }) => name === 'GPU_MEMORY_UTILIZATION')!.max;
+    const held = Math.floor(((256 * utilization - 0.95 * weightsGib(llama70)!) * 2 ** 30) / (327_680 * 8200));
+    expect(held).toBeGreaterThan(40);
+    // What runs today stays within the bounds.
+    expect(most(long)).toBe(256);
+    const few = fields.map((field) => (field.name === 'MAX_NUM_SEQS' ? { ...field, value: 32 } : field));
+    expect(most(long, known, few)).toBe(Math.ceil(held * 1.3));
+    expect(vllmEngine.refine?.(settings, few, known, long).notes[0]).toBe(
+      `MAX_NUM_SEQS: searched up to ${Math.ceil(held * 1.3)}: the KV cache of 4 devices holds ${held} requests of 8200 tokens`,
+    );
+    for (const about of [{ ...long, theory: undefined }, guidance])
+      expect(most(about, known, few)).toBe(1024);
+    expect(most(long, topology, few)).toBe(1024);
+    const fixed = few.map((field) => (field.name === 'MAX_NUM_SEQS' ? { ...field, constant: 32 } : field));
+    expect(vllmEngine.refine?.(settings, fixed, known, long).notes).toEqual([]);
+    // A cache of one byte a value holds twice as many.
+    const small = vllmEngine.config.parse({ command: { model: '/m', others: '--kv-cache-dtype fp8' } });
+    const twice = vllmEngine
+      .refine?.(small, few, known, long)
+      .fields.find(({ name }) => name === 'MAX_NUM_SEQS');
+    expect(twice!.max).toBeGreaterThan(2.5 * held);
+  });
+
   test('a model that is not there, and a tool that does not tell, refuse nothing', () => {
     for (const text of [
       '',

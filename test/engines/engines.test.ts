@@ -312,7 +312,8 @@ ${JSON.stringify(model)}
       theory: { memCoefficient: 0.8, scalingCoefficient: 1.3 },
       workload: { inputTokens: 2048, outputTokens: 512 },
     };
-    const refined = mindieEngine.refine!(settings, fields, master, guidance);
+    const inspectedTopology = { ...topology(1), nodes: [master] };
+    const refined = mindieEngine.refine!(settings, fields, inspectedTopology, guidance);
     const batch = refined.fields.find(({ name }) => name === 'max_batch_size');
     expect(batch?.value).toBe(60);
     expect(batch?.min).toBeGreaterThan(25);
@@ -321,7 +322,10 @@ ${JSON.stringify(model)}
     // The model has no experts and says nothing of layouts.
     expect(refined.fields.some(({ name }) => name === 'moe_tp' || name === 'dp')).toBe(false);
     createSearchSpace(refined.fields);
-    const off = mindieEngine.refine!(settings, fields, master, { theory: undefined, workload: undefined });
+    const off = mindieEngine.refine!(settings, fields, inspectedTopology, {
+      theory: undefined,
+      workload: undefined,
+    });
     expect(off.fields.find(({ name }) => name === 'max_batch_size')).toMatchObject({ min: 25, max: 300 });
   });
 });

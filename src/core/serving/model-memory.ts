@@ -91,9 +91,26 @@ export function weightsGib(model: ModelConfig): number | undefined {
 }
 
 /** K and V of one token in all layers, bytes. */
-export function kvBytesPerToken(model: ModelConfig): number | undefined {
+export function kvBytesPerToken(model: ModelConfig, bytes = bytesPerValue(model)): number | undefined {
   const shape = shapeOf(model);
-  return shape && 2 * shape.layers * shape.kvHeads * shape.headDim * bytesPerValue(model);
+  return shape && 2 * shape.layers * shape.kvHeads * shape.headDim * bytes;
+}
+
+/**
+ * How many requests, of so many tokens each while they run, the KV cache holds at once at most: with all devices for one
+ * copy of the weights. undefined where the arithmetic lacks something, or the weights leave no room.
+ */
+export function requestsHeld(
+  model: ModelConfig,
+  devices: number,
+  { gib: memory, utilization }: Device,
+  { tokens, kvBytes }: { readonly tokens: number; readonly kvBytes: number | undefined },
+): number | undefined {
+  const weights = weightsGib(model);
+  const perToken = kvBytesPerToken(model, kvBytes);
+  if (weights === undefined || perToken === undefined) return undefined;
+  const room = devices * memory * utilization - weights * certainty;
+  return room > 0 ? Math.floor((room * gib) / (perToken * tokens)) : undefined;
 }
 
 const text = (value: number): string => value.toFixed(1);

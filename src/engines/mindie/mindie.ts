@@ -101,8 +101,8 @@ export const mindieEngine: Engine<MindieConfig> = {
   inspection: (config, machine, group) =>
     inspectionCommand(config, machine.npu_ids, { ...group.env, ...machine.env }),
 
-  refine(_config, fields, master, guidance) {
-    const found = parseInspection(master.inspected);
+  refine(_config, fields, { nodes: [master] }, guidance) {
+    const found = parseInspection(master?.inspected);
     if (found?.config === undefined) return { fields, notes: [] };
     return withBounds(withPresentValues(fields, found.config), found, guidance);
   },

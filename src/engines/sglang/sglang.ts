@@ -4,7 +4,7 @@ import type { EffectiveValue, Engine, GroupTopology, TopologyNode } from '../../
 import { fill, flagsOfFields, givenModel, mentions, ownWords } from '../arguments.ts';
 import { textsOf, tunedVariables } from '../fields.ts';
 import { layoutField, layoutOf, layoutText, parseLayout, type Layout } from '../layout.ts';
-import { memoryInspection, refusedByMemory } from '../memory-prior.ts';
+import { memoryInspection, mostOf, narrowedByMemory, refusedByMemory } from '../memory-prior.ts';
 import { sglangConfig, sglangFields, sglangFlags, sglangPresets, type SglangConfig } from './space.ts';
 import {
   commonPatterns,
@@ -91,6 +91,9 @@ function parseServerInfo(body: string): Record<string, EffectiveValue> {
   return found;
 }
 
+const ownUtilization = ({ command }: SglangConfig): number =>
+  Number(/--mem-fraction-static[= ]([\d.]+)/.exec(command.others)?.[1] ?? 0.9);
+
 /** SGLang by `sglang.launch_server`, every node with its rank. */
 export const sglangEngine: Engine<SglangConfig> = {
   name: 'sglang',
@@ -163,9 +166,14 @@ export const sglangEngine: Engine<SglangConfig> = {
 
   refused(config, params, topology, guidance) {
     const layout = presentLayout(config, params, topology);
-    const own = /--mem-fraction-static[= ]([\d.]+)/.exec(config.command.others)?.[1];
-    const utilization = Number(params['MEM_FRACTION_STATIC'] ?? own ?? 0.9);
+    const utilization = Number(params['MEM_FRACTION_STATIC'] ?? ownUtilization(config));
     return layout.ep ? undefined : refusedByMemory(topology, layout, utilization, guidance);
+  },
+
+  refine(config, fields, topology, guidance) {
+    const { others } = config.command;
+    const utilization = mostOf(fields, 'MEM_FRACTION_STATIC') ?? ownUtilization(config);
+    return narrowedByMemory(fields, 'MAX_RUNNING_REQUESTS', topology, { utilization, others }, guidance);
   },
 
   readBack(config, _params, topology) {

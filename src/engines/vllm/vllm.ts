@@ -2,7 +2,7 @@ import type { Engine } from '../../parallel/ports.ts';
 import { commonPatterns, operator, params, wrapper } from '../log-patterns.ts';
 import { portNumber, servingPlace } from '../place.ts';
 import { layoutOf } from '../layout.ts';
-import { memoryInspection, refusedByMemory } from '../memory-prior.ts';
+import { memoryInspection, mostOf, narrowedByMemory, refusedByMemory } from '../memory-prior.ts';
 import { vllmConfig, type VllmConfig } from './config.ts';
 import { usualLayout, vllmPlan } from './plan.ts';
 import { vllmReadBack } from './read-back.ts';
@@ -10,6 +10,9 @@ import { distributedOf, vllmConstraints, vllmFields, vllmNumerics, vllmPresets }
 
 const roomForCache =
   'Raise gpu_memory_utilization or tensor parallelism, or lower the model length or the batched tokens.';
+
+const ownUtilization = ({ command }: VllmConfig): number =>
+  Number(/--gpu-memory-utilization[= ]([\d.]+)/.exec(command.others)?.[1] ?? 0.9);
 
 /** vLLM and vLLM-Ascend by `vllm serve`, on one node or on several. */
 export const vllmEngine: Engine<VllmConfig> = {
@@ -42,10 +45,15 @@ case $help in *--nnodes*) echo nnodes=yes ;; ?*) echo nnodes=no ;; *) echo nnode
   refused(config, params, topology, guidance) {
     const distributed = distributedOf(config, { nodes: topology.nodes.length });
     const layout = layoutOf(params, usualLayout({ config, topology, distributed }));
-    const own = /--gpu-memory-utilization[= ]([\d.]+)/.exec(config.command.others)?.[1];
-    const utilization = Number(params['GPU_MEMORY_UTILIZATION'] ?? own ?? 0.9);
+    const utilization = Number(params['GPU_MEMORY_UTILIZATION'] ?? ownUtilization(config));
     // Experts that are spread over all devices are counted by nobody here.
     return layout.ep ? undefined : refusedByMemory(topology, layout, utilization, guidance);
+  },
+
+  refine(config, fields, topology, guidance) {
+    const { others } = config.command;
+    const utilization = mostOf(fields, 'GPU_MEMORY_UTILIZATION') ?? ownUtilization(config);
+    return narrowedByMemory(fields, 'MAX_NUM_SEQS', topology, { utilization, others }, guidance);
   },
 
   readBack(config, _params, topology) {
