@@ -20,6 +20,7 @@ export class ToolProgress {
   readonly #load: ToolLoad;
   readonly #context: BenchmarkContext;
   #rest = '';
+  #toldAtS: number | undefined;
   #ended: BenchmarkResult | undefined;
 
   constructor(load: ToolLoad, context: BenchmarkContext) {
@@ -41,12 +42,13 @@ export class ToolProgress {
       .slice(-1);
     this.#rest = said.slice(last === undefined ? -longestBar : last.index + last[0].length);
     if (last === undefined || this.#ended !== undefined) return false;
-    const [done, hours, minutes, seconds] = [last[1], last[3], last[4], last[5]].map((word) =>
-      Number(word ?? 0),
-    ) as [number, number, number, number];
-    this.#context.progress(done, this.#load.requests);
-    if (!canEnd || done >= this.#load.requests) return false;
-    return this.#isHopeless(done, 3600 * hours + 60 * minutes + seconds - slackS);
+    const done = Number(last[1]);
+    const elapsedS = 3600 * Number(last[3] ?? 0) + 60 * Number(last[4]) + Number(last[5]);
+    // Ten bars a second are more than anybody wants to know.
+    const isDone = done >= this.#load.requests;
+    if (elapsedS !== this.#toldAtS || isDone) this.#context.progress(done, this.#load.requests);
+    this.#toldAtS = elapsedS;
+    return canEnd && !isDone && this.#isHopeless(done, elapsedS - slackS);
   }
 
   #isHopeless(done: number, elapsedS: number): boolean {

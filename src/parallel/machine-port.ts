@@ -75,7 +75,7 @@ export interface RunOptions {
   readonly timeout: Ms;
   /** Goes on to its end when the connection is lost; by default it is killed then. */
   readonly untied?: boolean;
-  /** What it says, on either stream, as it says it. */
+  /** What it says, on either stream, as it says it; Slurm passes on whole lines. */
   readonly onOutput?: ((text: string) => void) | undefined;
 }
 

@@ -62,13 +62,12 @@ export class ShellExecutor implements Executor {
     const stdout = new BoundedText(outputLimit);
     const stderr = new BoundedText(outputLimit);
     const pgid = deferred<number>();
-    const onOutput = (chunk: Buffer): void => options.onOutput?.(chunk.toString('latin1'));
-    channel.stdout.on('data', (chunk: Buffer) => {
-      stdout.push(chunk);
-      onOutput(chunk);
-    });
-    channel.stderr.on('data', onOutput);
-    readGroupId(channel, stderr, pgid.resolve);
+    const heard = (kept: BoundedText) => (chunk: Buffer) => {
+      kept.push(chunk);
+      options.onOutput?.(chunk.toString('latin1'));
+    };
+    channel.stdout.on('data', heard(stdout));
+    readGroupId(channel, heard(stderr), pgid.resolve);
     channel.stdin.on('error', () => undefined); // a command that does not read its input is no failure
     channel.stdin.write(input);
     if (options.untied === true) channel.stdin.end(command.stdin ?? '');
@@ -252,12 +251,12 @@ function lineOf(command: Command, isUntied: boolean): { readonly text: string; r
 }
 
 /** The first line of stderr names the process group; the rest is the command's own. */
-function readGroupId(channel: Channel, stderr: BoundedText, found: (pgid: number) => void): void {
+function readGroupId(channel: Channel, heard: (chunk: Buffer) => void, found: (pgid: number) => void): void {
   let head = '';
   let known = false;
   channel.stderr.on('data', (chunk: Buffer) => {
     if (known) {
-      stderr.push(chunk);
+      heard(chunk);
       return;
     }
     head += chunk.toString('latin1');
@@ -265,6 +264,6 @@ function readGroupId(channel: Channel, stderr: BoundedText, found: (pgid: number
     if (match === null) return;
     known = true;
     found(Number(match[1]));
-    stderr.push(Buffer.from(head.slice(match[0].length), 'latin1'));
+    if (head.length > match[0].length) heard(Buffer.from(head.slice(match[0].length), 'latin1'));
   });
 }

@@ -76,8 +76,10 @@ test('reads what tqdm really prints', () => {
   const progress = new ToolProgress({ ...load, requests: 40 }, context);
   const recorded = readFileSync(join(import.meta.dirname, '../fixtures/recorded/tqdm-40.txt'), 'latin1');
   for (let at = 0; at < recorded.length; at += 37) progress.read(recorded.slice(at, at + 37), true);
-  expect(told.slice(0, 3)).toEqual(['0/40', '2/40', '4/40']);
-  expect(told.at(-1)).toBe('40/40');
+  // Once a second, and at its end.
+  expect([told[0], told.at(-1)]).toEqual(['0/40', '40/40']);
+  expect(told.length).toBeGreaterThan(3);
+  expect(told.length).toBeLessThan(7);
 });
 
 test.each([

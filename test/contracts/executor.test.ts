@@ -107,6 +107,24 @@ describe.each(Object.entries(subjects))('%s', (_name, make) => {
       expect({ stdout, stderr, exitCode }).toEqual({ stdout: 'out\n', stderr: 'err\n', exitCode: 0 });
     });
 
+    test('tells what a command says while it runs, and nothing else', async () => {
+      const heard: string[] = [];
+      const stop = childController(never);
+      const said = subject.executor.run(
+        { argv: ['sh', '-c', 'echo one; sleep 0.2; echo two >&2; sleep 60'] },
+        {
+          ...options,
+          signal: stop.signal,
+          onOutput: (text) => {
+            heard.push(text);
+            if (text === 'two\n') stop.abort(new Error('heard enough'));
+          },
+        },
+      );
+      await expect(said).rejects.toThrow('heard enough');
+      expect(heard).toEqual(['one\n', 'two\n']);
+    });
+
     test('hands over every word, variable and directory as it is', async () => {
       const hostile = fc.string({ unit: 'binary' }).map((text) => text.replaceAll('\0', ''));
       await fc.assert(
