@@ -186,9 +186,20 @@ export function numberIn(
 export function numberAfter(argv: readonly string[], flag: string): number | undefined {
   const at = argv.findLastIndex((word) => word === flag || word.startsWith(`${flag}=`));
   if (at === -1) return undefined;
-  const value = Number(argv[at] === flag ? argv[at + 1] : argv[at]?.slice(flag.length + 1));
+  const word = argv[at] === flag ? argv[at + 1] : argv[at]?.slice(flag.length + 1);
+  const value = word === '' ? NaN : Number(word);
   return Number.isFinite(value) ? value : undefined;
 }
+
+/** Another kind of requests, other lengths, a file of flags, fields of the requests. */
+const ofLengths = /^--(?:conf|da|ran|o|num.w|ex)/;
+
+/**
+ * Whether the user's own words leave it open how long answers are: tools take their flags abbreviated and with underscores
+ * as well, and only what is `read` to the letter is known.
+ */
+export const leavesLengthsOpen = (own: readonly string[], read: readonly string[]): boolean =>
+  own.some((word) => ofLengths.test(word) && !read.includes(word.split('=', 1)[0] as string));
 
 /** What the search says about the load, over what the table says. */
 export interface AppliedLoad {

@@ -7,6 +7,11 @@ import { ms } from '../../src/base/units.ts';
 import { ToolProgress } from '../../src/benchmarks/tool-progress.ts';
 import { appliedLoad } from '../../src/benchmarks/tool.ts';
 import {
+  maxOutputTokens as longestOfSglang,
+  sglangBenchArguments,
+  sglangBenchmarkConfig,
+} from '../../src/benchmarks/sglang-benchmark/sglang-benchmark.ts';
+import {
   maxOutputTokens,
   vllmBenchArguments,
   vllmBenchmark,
@@ -148,15 +153,38 @@ test.each([
   // A warm-up of as many requests has a bar like the measurement's.
   ['--num-warmups 200', undefined],
   ['--random-range-ratio {"output":0.1}', undefined],
+  ['--seed 7 --ignore-eos --random-range-ratio 0', 128],
+  // Abbreviated, with underscores, from a file, of another kind, in the request itself: known to the tool alone.
+  ['--random-output 1000', undefined],
+  ['--random_output_len 1000', undefined],
+  ['--config bench.yaml', undefined],
+  ['--dataset-name sharegpt', undefined],
+  [`--extra-body '{"max_tokens":1000}'`, undefined],
+  ['--num_warmups 200', undefined],
 ])('of vLLM with %j an answer has at most %s tokens', (others, tokens) => {
   const config = vllmBenchmarkConfig.parse({ command: { others } });
   const argv = vllmBenchArguments(config, { baseUrl: 'http://h:1', model: 'm' }, free, 200);
   expect(maxOutputTokens(config, argv, 200)).toBe(tokens);
 });
 
-test('of requests that say themselves how long their answers are nothing is known', () => {
-  const config = vllmBenchmarkConfig.parse({ command: { dataset_name: 'sharegpt' } });
-  expect(maxOutputTokens(config, [], 200)).toBeUndefined();
+test.each([
+  ['', 128],
+  ['--random-output-len 1000', 1000],
+  ['--random-range-ratio 0.5', 128],
+  ['--random-output 1000', undefined],
+  ['--dataset-name=sharegpt', undefined],
+  [`--extra-request-body '{"max_tokens":1000}'`, undefined],
+])('of SGLang with %j an answer has at most %s tokens', (others, tokens) => {
+  const config = sglangBenchmarkConfig.parse({ command: { others } });
+  const argv = sglangBenchArguments(config, { baseUrl: 'http://h:1', model: 'm' }, free, 200);
+  expect(longestOfSglang(config, argv)).toBe(tokens);
+});
+
+test.each([
+  ['requests that say themselves how long their answers are', { dataset_name: 'sharegpt' }],
+  ["a script of the user's, which may have a default of its own", { serving: 'bench.py' }],
+])('of %s nothing is known', (_what, command) => {
+  expect(maxOutputTokens(vllmBenchmarkConfig.parse({ command }), [], 200)).toBeUndefined();
 });
 
 test('in a container, where it might go on without its command, it runs to its end', async () => {

@@ -7,6 +7,7 @@ import { scoredKeys } from '../statistics.ts';
 import {
   appliedLoad,
   noRaw,
+  leavesLengthsOpen,
   numberAfter,
   runOn,
   runOnSays,
@@ -61,9 +62,17 @@ export function sglangBenchArguments(
   ];
 }
 
+const flagsOfLengths = ['--random-input-len', '--random-output-len', '--random-range-ratio', '--output-file'];
+
 /** Of prompts at random an answer has at most so many; other kinds of requests say themselves how many they want. */
-const maxOutputTokens = ({ command }: SglangBenchmarkConfig, argv: readonly string[]): number | undefined =>
-  command.dataset_name.startsWith('random') ? numberAfter(argv, '--random-output-len') : undefined;
+export function maxOutputTokens(
+  { command }: SglangBenchmarkConfig,
+  argv: readonly string[],
+): number | undefined {
+  const own = words(command.others, 'sglang_benchmark.command.others');
+  const isKnown = command.dataset_name.startsWith('random') && !leavesLengthsOpen(own, flagsOfLengths);
+  return isKnown ? numberAfter(argv, '--random-output-len') : undefined;
+}
 
 /** `sglang.bench_serving` on the master node, or on the controller. */
 export const sglangBenchmark: Benchmark<SglangBenchmarkConfig> = {

@@ -7,6 +7,7 @@ import { scoredKeys } from '../statistics.ts';
 import {
   appliedLoad,
   noRaw,
+  leavesLengthsOpen,
   numberAfter,
   runOn,
   runOnSays,
@@ -85,6 +86,10 @@ export function vllmBenchArguments(
 }
 
 const usualOutput = 128;
+const flagsOfLengths = [
+  ...['--num-warmups', '--output-len', '--random-input-len', '--random-output-len', '--random-range-ratio'],
+  ...['--random-prefix-len', '--random-batch-size'],
+];
 
 /**
  * Of prompts at random an answer has at most so many; other kinds of requests say themselves how many they want. A warm-up
@@ -96,11 +101,15 @@ export function maxOutputTokens(
   prompts: number,
 ): number | undefined {
   if (command.dataset_name !== 'random' || numberAfter(argv, '--num-warmups') === prompts) return undefined;
+  if (leavesLengthsOpen(words(command.others, 'vllm_benchmark.command.others'), flagsOfLengths))
+    return undefined;
   const ratio = argv.some((word) => word.startsWith('--random-range-ratio'))
     ? numberAfter(argv, '--random-range-ratio')
     : 0;
-  const output = numberAfter(argv, '--output-len') ?? numberAfter(argv, '--random-output-len') ?? usualOutput;
-  return ratio === undefined ? undefined : Math.ceil(output * (1 + ratio));
+  // A script of the user's may have another default.
+  const usual = command.serving === '' ? usualOutput : undefined;
+  const output = numberAfter(argv, '--output-len') ?? numberAfter(argv, '--random-output-len') ?? usual;
+  return ratio === undefined || output === undefined ? undefined : Math.ceil(output * (1 + ratio));
 }
 
 /** `vllm bench serve` on the master node, or on the controller. */
