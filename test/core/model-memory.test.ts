@@ -1,7 +1,12 @@
 import { spawnSync } from 'node:child_process';
 import { describe, expect, test } from 'vitest';
 import type { ServingParams } from '../../src/core/space/field.ts';
-import { kvBytesPerToken, weightsGib, whyItCannotFit } from '../../src/core/serving/model-memory.ts';
+import {
+  kvBytesPerToken,
+  requestsHeld,
+  weightsGib,
+  whyItCannotFit,
+} from '../../src/core/serving/model-memory.ts';
 import { trialId } from '../../src/base/units.ts';
 import { memoryInspection, refusedByMemory } from '../../src/engines/memory-prior.ts';
 import { vllmEngine } from '../../src/engines/vllm/vllm.ts';
@@ -47,6 +52,22 @@ describe('the memory of a model', () => {
     expect(weightsGib({})).toBeUndefined();
     expect(kvBytesPerToken({ ...llama70, kv_lora_rank: 512 })).toBeUndefined();
     expect(whyItCannotFit({}, { tp: 1, pp: 1 }, { gib: 1, utilization: 0.9 }, 1)).toBeUndefined();
+  });
+
+  test.each([
+    ['all of its layers see all tokens', {}, true],
+    ['a window that is not used', { sliding_window: 131_072, use_sliding_window: false }, true],
+    ['layers named one by one', { layer_types: ['full_attention', 'full_attention'] }, true],
+    ['a window', { sliding_window: 4096 }, false],
+    ['some layers with a window', { layer_types: ['full_attention', 'sliding_attention'] }, false],
+    ['layers with a state', { linear_num_value_heads: 32 }, false],
+    ['layers with a state of another kind', { mamba_d_state: 128 }, false],
+  ])('how many requests the cache holds: %s', (_what, more, isKnown) => {
+    const load = { tokens: 1000, kvBytes: undefined };
+    const held = requestsHeld({ ...qwen7, ...more }, 2, { gib: 64, utilization: 0.9 }, load);
+    expect(held !== undefined).toBe(isKnown);
+    // Weights that leave no room say nothing of a bound.
+    expect(requestsHeld({ ...qwen7, ...more }, 1, { gib: 8, utilization: 0.9 }, load)).toBeUndefined();
   });
 
   test('a refusal is a sentence with the numbers', () => {

@@ -96,6 +96,15 @@ export function kvBytesPerToken(model: ModelConfig, bytes = bytesPerValue(model)
   return shape && 2 * shape.layers * shape.kvHeads * shape.headDim * bytes;
 }
 
+/** Layers that look at a part of the tokens, or keep a state instead of them, need less cache than the arithmetic says. */
+function isAllAttention(model: ModelConfig): boolean {
+  const { layer_types: layers, sliding_window: sliding, use_sliding_window: slides } = model;
+  const isWhole = !Array.isArray(layers) || layers.every((layer) => layer === 'full_attention');
+  const isWindowed = typeof sliding === 'number' && slides !== false;
+  const others = /mamba|ssm|linear_|recurrent|attn_layer|attention_chunk|hybrid/;
+  return isWhole && !isWindowed && !Object.keys(model).some((key) => others.test(key));
+}
+
 /**
  * How many requests, of so many tokens each while they run, the KV cache holds at once at most: with all devices for one
  * copy of the weights. undefined where the arithmetic lacks something, or the weights leave no room.
@@ -108,7 +117,7 @@ export function requestsHeld(
 ): number | undefined {
   const weights = weightsGib(model);
   const perToken = kvBytesPerToken(model, kvBytes);
-  if (weights === undefined || perToken === undefined) return undefined;
+  if (weights === undefined || perToken === undefined || !isAllAttention(model)) return undefined;
   const room = devices * memory * utilization - weights * certainty;
   return room > 0 ? Math.floor((room * gib) / (perToken * tokens)) : undefined;
 }
