@@ -6,15 +6,17 @@ import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { keyPair } from '../src/emulator/host.ts';
 import { realSshd, type Network } from '../test/support/sshd.ts';
+import { bareStudy } from './bare-study.ts';
 import { hostsOf, sleepStudy, type Hosts, type SleepResult } from './sleep-study.ts';
 
 /**
  * 32 groups of two real sshd, and 256 groups of two emulated hosts. A node sees its own processes alone (a PID
  * namespace each sshd, or each process of emulated hosts), as machines do: what looks through /proc is no cheaper and
- * no dearer than there. All of the nodes' work is done by this machine as well.
+ * no dearer than there. All of the nodes' work is done by this machine as well, but it does not take the controller's
+ * turn: elsewhere it would not.
  */
 
-const ownProcesses = ['unshare', '--fork', '--pid', '--mount-proc', '--kill-child'] as const;
+const ownProcesses = ['nice', 'unshare', '--fork', '--pid', '--mount-proc', '--kill-child'] as const;
 
 const machines: Network = {
   onController: [],
@@ -67,26 +69,34 @@ async function emulated(count: number): Promise<Emulated> {
   };
 }
 
-type Row = SleepResult & { readonly case: string };
+interface Row extends SleepResult {
+  readonly case: string;
+  /** What the machine makes of the same sleeps with two bare commands an evaluation. */
+  readonly bare_ratio: number | null;
+  readonly bare_connect_s: number | null;
+}
 
 export async function manyNodes(short: boolean): Promise<Row[]> {
-  const sleeps = { startSeconds: 0.5, benchmarkSeconds: 2.5 };
   const rows: Row[] = [];
+  const measure = async (name: string, hosts: Hosts, groups: number, evaluations: number): Promise<void> => {
+    for (const seed of short ? [undefined] : groups === 32 ? [undefined, 1, 2] : [undefined, 1]) {
+      const study = { hosts, groups, evaluations, startSeconds: 0.5, benchmarkSeconds: 2.5, seed };
+      const ours = await sleepStudy(study);
+      const bare = short ? undefined : await bareStudy(study);
+      rows.push({
+        case: seed === undefined ? `${name}, fixed` : `${name}, lognormal seed ${seed}`,
+        ...ours,
+        bare_ratio: bare === undefined ? null : bare.makespan_s / bare.ideal_s,
+        bare_connect_s: bare?.connect_s ?? null,
+      });
+    }
+  };
   {
     await using cluster = await realSshd.start(64, undefined, { network: machines });
-    const hosts = hostsOf(cluster);
-    for (const seed of short ? [undefined] : [undefined, 1, 2])
-      rows.push({
-        case: seed === undefined ? 'sshd, fixed' : `sshd, lognormal seed ${seed}`,
-        ...(await sleepStudy({ ...sleeps, hosts, groups: 32, evaluations: short ? 96 : 192, seed })),
-      });
+    await measure('sshd', hostsOf(cluster), 32, short ? 96 : 192);
   }
   if (short) return rows;
   await using cluster = await emulated(512);
-  for (const seed of [undefined, 1])
-    rows.push({
-      case: seed === undefined ? 'emulated, fixed' : `emulated, lognormal seed ${seed}`,
-      ...(await sleepStudy({ ...sleeps, hosts: cluster.hosts, groups: 256, evaluations: 1024, seed })),
-    });
+  await measure('emulated', cluster.hosts, 256, 1024);
   return rows;
 }

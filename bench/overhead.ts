@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { median } from 'simple-statistics';
 import type { JournalEntry } from '../src/parallel/records.ts';
 import { realSshd } from '../test/support/sshd.ts';
+import { bareStudy } from './bare-study.ts';
 import { hostsOf, sleepStudy } from './sleep-study.ts';
 
 /**
@@ -56,6 +57,13 @@ export async function overhead(short: boolean): Promise<Row[]> {
       (key) => 1000 * median(records.map((record) => record[key])),
     ) as [number, number];
     const wall = (1000 * result.makespan_s) / evaluations;
+    const bare = await bareStudy(study);
+    rows.push({
+      ...none,
+      case: `two bare commands, round ${round}`,
+      evaluations,
+      wall_ms: (1000 * bare.makespan_s) / evaluations,
+    });
     rows.push({
       ...none,
       case: `nothing to wait for, round ${round}`,

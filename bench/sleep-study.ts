@@ -65,7 +65,17 @@ export interface SleepResult {
   readonly fds: number;
 }
 
-function durations({ evaluations, benchmarkSeconds, seed }: SleepStudy): number[] {
+/** Up after so long, which it says through a file. */
+export const serviceScript = (startSeconds: number, returnsAtOnce = false): string => {
+  const service = `${startSeconds > 0 ? `sleep ${startSeconds}; ` : ''}: >"$READY/ready-$OPTIMIZER_TRIAL_ID"; exec sleep 1000`;
+  return `#!/bin/sh\n${returnsAtOnce ? `( ${service} ) >/dev/null 2>&1 </dev/null &` : service}\n`;
+};
+
+export function durations({
+  evaluations,
+  benchmarkSeconds,
+  seed,
+}: Pick<SleepStudy, 'evaluations' | 'benchmarkSeconds' | 'seed'>): number[] {
   if (seed === undefined) return new Array<number>(evaluations).fill(benchmarkSeconds);
   const rng = createRng(seed).fork('durations');
   const sigma = 0.5;
@@ -158,9 +168,9 @@ class Cost {
 export async function sleepStudy(study: SleepStudy): Promise<SleepResult> {
   const { groups, startSeconds, evaluations } = study;
   const directory = mkdtempSync(join(tmpdir(), 'optimizer-sleeps-'));
-  const service = `${startSeconds > 0 ? `sleep ${startSeconds}; ` : ''}: >"$READY/ready-$OPTIMIZER_TRIAL_ID"; exec sleep 1000`;
-  const script = study.returnsAtOnce === true ? `( ${service} ) >/dev/null 2>&1 </dev/null &` : service;
-  writeFileSync(join(directory, 'start.sh'), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+  writeFileSync(join(directory, 'start.sh'), serviceScript(startSeconds, study.returnsAtOnce), {
+    mode: 0o755,
+  });
   const input = inputOf(directory, study);
   const settings = resolveSettings(input, registry);
   const sleeps = durations(study);

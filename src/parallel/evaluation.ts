@@ -87,7 +87,7 @@ export class Evaluation {
     const isAlive = kept?.service.failed.aborted === false && !progress.isBroken;
     const isSound = 'measured' in outcome && !signal.aborted && isAlive;
     if (kept !== undefined && isSound && reuseService) {
-      await this.#deps.store.keep(suggestion.trialId, 'service.log', kept.service.tail());
+      await this.#deps.store.keep(suggestion.trialId, 'service.log', () => kept.service.tail());
       group.keep(kept);
     } else if (kept !== undefined) stopError = await this.#stop(group, kept);
     signal.throwIfAborted();
@@ -135,6 +135,7 @@ export class Evaluation {
         progress.kept = before;
         if (before.key === key && (await stillServes(before, signal))) return before;
         progress.kept = undefined;
+        group.anticipate();
         const stopError = await this.#stop(group, before);
         if (stopError !== undefined) throw stopError;
       }
@@ -154,7 +155,8 @@ export class Evaluation {
     const { trialId } = suggestion;
     this.#phase(group, suggestion, 'start');
     const plan = engine.plan(engineConfig, suggestion.params, group.topology(trialId));
-    const kept = store.keep(trialId, 'plan.json', `${JSON.stringify(plan, redactSecrets, 2)}\n`);
+    const written = (): string => `${JSON.stringify(plan, redactSecrets, 2)}\n`;
+    const kept = store.keep(trialId, 'plan.json', written);
     kept.catch(() => undefined); // a disk that is full stops the run at the journal
     const isCurrent = suggestion.origin === 'current';
     const service = await group.start(plan, { signal, trialId, isCurrent, runProven: this.#runProven });
@@ -185,14 +187,14 @@ export class Evaluation {
     { service, trialId }: KeptService,
   ): Promise<ModelEvalStateError | undefined> {
     this.#phase(group, { trialId }, 'stop');
-    const tail = service.tail();
+    const kept = this.#deps.store.keep(trialId, 'service.log', () => service.tail());
     try {
       await service[Symbol.asyncDispose]();
       return undefined;
     } catch (error) {
       return asOptimizerError(error);
     } finally {
-      await this.#deps.store.keep(trialId, 'service.log', tail);
+      await kept;
     }
   }
 

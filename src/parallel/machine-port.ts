@@ -41,6 +41,12 @@ export interface RemoteProcess extends Disposable {
   /** Time of the last output. */
   readonly lastOutput: Ms;
   onLine(listener: (line: string) => void): void;
+  /**
+   * Ends all that carries its token, by the `reap` of its guard, which the node has already. `known` as in
+   * `Runtime.reap`. @returns what that printed; undefined: nobody is there to do it, and it takes a command
+   * @throws IPCTimeoutError
+   */
+  end(known: readonly string[], timeout: Ms): Promise<string | undefined>;
   /** It was ended and proven gone: sends its guardian away. Resolves when that has gone, or cannot be told. */
   release(): Promise<void>;
 }
@@ -60,12 +66,19 @@ export interface Guard {
   readonly detached: boolean;
 }
 
-export interface SpawnOptions {
-  readonly signal: AbortSignal;
-  /** For its state file and command; made when it is missing. */
+/** What is known of a process before it is known what it will be. */
+export interface Launch {
+  /** For its state file, command and log; made when it is missing. */
   readonly directory: string;
-  readonly logFile: string;
   readonly token: string;
+  /** `Guard.reap` */
+  readonly reap: Command;
+}
+
+export interface SpawnOptions extends Pick<Launch, 'directory' | 'token'> {
+  readonly signal: AbortSignal;
+  /** In the directory. */
+  readonly logFile: string;
   readonly guard: Guard;
 }
 
@@ -113,6 +126,8 @@ export interface Executor extends AsyncDisposable {
    */
   hold(command: Command, options: HoldOptions): Promise<string>;
   spawn(command: Command, options: SpawnOptions): Promise<RemoteProcess>;
+  /** Something will be spawned there soon: a shell for it is opened meanwhile. Whatever fails shows then. */
+  anticipate(launch: Launch): void;
   readFile(path: string, signal: AbortSignal): Promise<Buffer>;
   /** Makes parents; the file appears whole or not at all, readable by its owner alone unless `mode` says more. */
   writeFile(path: string, data: string | Uint8Array, signal: AbortSignal, mode?: number): Promise<void>;

@@ -223,7 +223,7 @@ export class Measuring {
         where === 'master'
           ? group.toolHost(trialId, attempt)
           : this.#deps.toolHost(where, trial, bounded.signal),
-      keep: async ({ name, content }: RawOutput) => store.keep(trialId, name, content),
+      keep: async ({ name, content }: RawOutput) => store.keep(trialId, name, () => content),
       progress: (done, total) => {
         events.emit({ type: 'trial.progress', trialId, groupId: group.id, done, total });
       },

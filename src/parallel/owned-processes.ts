@@ -1,11 +1,11 @@
 import { need } from '../base/assert.ts';
-import { childController, settleAll } from '../base/cancellation.ts';
+import { never, settleAll } from '../base/cancellation.ts';
 import { SimulatorStartError, SimulatorStopError } from '../base/errors.ts';
 import { fromSeconds, groupId, ms, type GroupId, type Ms } from '../base/units.ts';
 import type { ServiceGroupConfig } from '../config/parallel-config.ts';
 import type { GroupDependencies, StartContext } from './group-dependencies.ts';
 import { guardedIn, isOrphan, parseCensus, type OwnedFound } from './leftovers.ts';
-import type { Command, Executor, Guard, LaunchPlan, Owner, PlannedProcess } from './ports.ts';
+import type { Command, Executor, Guard, Launch, LaunchPlan, Owner, PlannedProcess } from './ports.ts';
 import type { WatchedProcess } from './running-service.ts';
 import type { Node } from './topology.ts';
 
@@ -111,19 +111,34 @@ export class OwnedProcesses {
     start: number,
   ): Promise<WatchedProcess> {
     const { rank, role, command } = planned;
-    const { executor, facts } = need(this.#nodes[rank], 'node');
+    const { executor } = need(this.#nodes[rank], 'node');
     const owner = this.owner(rank);
     await this.#leaving.get(rank);
     this.#touched.add(rank);
-    const directory = `${facts.workDir}/runs/${owner.runId}/g${owner.groupId}-r${rank}`;
+    const { directory, token } = this.#launch(rank);
     const process = await executor.spawn(this.#deps.runtime.wrap(command, owner), {
       signal: context.signal,
-      directory,
+      ...{ directory, token },
       logFile: `${directory}/trial-${context.trialId}-${role}-${start}.log`,
-      token: this.#token(rank),
       guard: this.#guard(rank, plan),
     });
     return { rank, host: executor.host, process };
+  }
+
+  /** What runs here now is about to be replaced. */
+  anticipate(): void {
+    for (const rank of this.#touched) need(this.#nodes[rank], 'node').executor.anticipate(this.#launch(rank));
+  }
+
+  #launch(rank: number): Launch {
+    const { workDir } = need(this.#nodes[rank], 'node').facts;
+    const { runId, groupId: group } = this.owner(rank);
+    const token = this.#token(rank);
+    return {
+      directory: `${workDir}/runs/${runId}/g${group}-r${rank}`,
+      token,
+      reap: this.#deps.runtime.reap(token, fromSeconds(this.#config.stop_grace), []),
+    };
   }
 
   /** By the rules by which we end it. */
@@ -138,7 +153,7 @@ export class OwnedProcesses {
     return {
       ...{ lease, grace, detached },
       stop: here(stop),
-      reap: runtime.reap(this.#token(rank), grace, []),
+      reap: this.#launch(rank).reap,
       count: runtime.count(this.#token(rank)),
       restore: here(restore),
     };
@@ -183,23 +198,30 @@ export class OwnedProcesses {
     await Promise.all(this.#leaving.values());
   }
 
+  /** @returns a line for each survivor */
+  async #reap(rank: number, grace: Ms, known: readonly string[]): Promise<string> {
+    const { executor } = need(this.#nodes[rank], 'node');
+    const command = this.#deps.runtime.reap(this.#token(rank), grace, known);
+    const timeout = ms(grace + commandTimeout);
+    const { stdout } = await executor.run(command, { signal: never, timeout, untied: true });
+    return stdout.trim();
+  }
+
   /** @throws SimulatorStopError naming what survived, or what kept a node from being looked at */
   async end(grace: Ms, started: readonly WatchedProcess[] = []): Promise<void> {
     const results = await settleAll(
       [...this.#touched].map(async (rank) => {
         const { executor } = need(this.#nodes[rank], 'node');
-        using limit = childController();
         const here = started.filter((one) => one.rank === rank).map(({ process }) => process);
         const known = here.map(({ identity }) => identity);
-        const command = this.#deps.runtime.reap(this.#token(rank), grace, known);
         const timeout = ms(grace + commandTimeout);
-        const { stdout } = await executor.run(command, { signal: limit.signal, timeout, untied: true });
-        if (stdout.trim() === '') {
+        const survivors = (await here[0]?.end(known, timeout)) ?? (await this.#reap(rank, grace, known));
+        if (survivors === '') {
           this.#touched.delete(rank);
           // Whatever becomes of the other nodes: here is nothing left to guard. Only the next start waits for that.
           this.#leaving.set(rank, Promise.all(here.map(async (process) => process.release())));
         }
-        return { host: executor.host, survivors: stdout.trim() };
+        return { host: executor.host, survivors };
       }),
     );
     const left = results.filter(({ survivors }) => survivors !== '');

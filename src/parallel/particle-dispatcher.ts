@@ -91,13 +91,8 @@ export class ParticleDispatcher {
     const tell = async (record: TrialRecord): Promise<void> => resultCallback?.(record);
     return settleAll(
       particles.map(async (params, particle) => {
-        const id = trialId(first + particle);
-        const origin = 'initial' as const;
-        return this.evaluate(
-          { trialId: id, particle, generation: 0, position: [], params, origin },
-          tell,
-          signal,
-        );
+        const asked = { trialId: trialId(first + particle), particle, generation: 0, position: [], params };
+        return this.evaluate({ ...asked, origin: 'initial' }, tell, signal);
       }),
     );
   }
@@ -108,7 +103,7 @@ export class ParticleDispatcher {
 
   /**
    * Until there is a verdict, which `told` gets before the group's place is given to the next particle: the next
-   * question must know this answer.
+   * question must know this answer. What `told` promises is waited for while the place is taken already.
    * @throws when aborted, and the errors that stop a run: blame `operator` and `program`
    */
   async evaluate(
@@ -153,11 +148,14 @@ export class ParticleDispatcher {
         if (settled === undefined) return undefined;
         const record = this.#record(trial, settled);
         if (record.group_id !== null) this.#known.noteGroup(record.params, record.group_id);
-        await told(record);
-        return record;
+        return { record, told: told(record) };
       });
-      if (done !== undefined) return done;
-      const { retry, clock, rng, events } = this.#options;
+      const { retry, clock, rng, events, pool } = this.#options;
+      pool.changed.notify();
+      if (done !== undefined) {
+        await done.told;
+        return done.record;
+      }
       const delay = retryDelay(attempt, retry, rng.next());
       const last = trial.failed.at(-1);
       events.emit({
@@ -167,7 +165,6 @@ export class ParticleDispatcher {
         reason: last?.error.message ?? '',
         delaySeconds: toSeconds(delay),
       });
-      this.#options.pool.changed.notify();
       await clock.sleep(delay, signal);
     }
   }

@@ -23,5 +23,5 @@ export interface RunStore extends AsyncDisposable {
   readonly directory: string;
   append(entry: JournalEntry): Promise<void>;
   /** Writes a file of one trial, such as its plan or raw benchmark output. */
-  keep(trialId: TrialId, name: string, content: string): Promise<void>;
+  keep(trialId: TrialId, name: string, content: () => string): Promise<void>;
 }

@@ -2,7 +2,7 @@ import type { RuntimeTable } from '../config/schema-tables.ts';
 import type { Command, Owner, Runtime } from '../parallel/ports.ts';
 import { hostRuntime } from './host-runtime.ts';
 import { quote } from './quote.ts';
-import { census, counter, reaper, shell } from './scripts.ts';
+import { census, counter, reaper, reaping, shell } from './scripts.ts';
 
 /** Words that reach the container tool, with its client's variables where it runs as another user. */
 function tool({ kind, tool: name, sudo }: RuntimeTable, variables: readonly string[]): string[] {
@@ -65,15 +65,16 @@ function containers(table: RuntimeTable): Runtime {
 
     // The client may be gone while its container lives: both are ended, and the last word has the label.
     reap: (token, grace, known) =>
-      shell(
+      reaping(
         `ids=$(${listed(token)})
 [ -n "$ids" ] && ${client} stop --time ${Math.ceil(grace / 1000)} $ids >/dev/null 2>&1
 (
-${reaper(token, grace, known)})
+${reaper(token, grace)})
 ids=$(${listed(token)})
 [ -n "$ids" ] && ${client} rm --force $ids >/dev/null 2>&1
 for id in $(${listed(token)}); do echo "$id container"; done
 :`,
+        known,
         'ending owned containers',
       ),
 
@@ -127,7 +128,7 @@ function inside(table: RuntimeTable): Runtime {
     },
 
     reap: (token, grace, known) =>
-      shell(`${within(reaper(token, grace))}\n${reaper(token, grace, known)}`, 'ending owned processes'),
+      reaping(`${within(reaper(token, grace))}\n${reaper(token, grace)}`, known, 'ending owned processes'),
     count: (token) =>
       shell(
         `a=$(${within(counter(token))})\nb=$(\n${counter(token)})\necho $((a + b))`,

@@ -1,12 +1,12 @@
 import { quote } from './quote.ts';
-import { statFields } from './scripts.ts';
+import { knownVariable, statFields } from './scripts.ts';
 
 /** What is sent with a process to its node: how to start it, how to watch over it, and how to end it. */
 export interface Guarded {
   readonly directory: string;
   readonly logFile: string;
   readonly token: string;
-  /** The text of the command. */
+  /** The text that becomes the process, through `inSession`. */
   readonly command: string;
   /** Seconds without a word of the controller after which it is ended. */
   readonly leaseSeconds: number;
@@ -27,32 +27,31 @@ const aloneSeconds = 12;
 /** Between two looks: a look is a process, on machines that measure. */
 const pauseSeconds = (lease: number): number => Math.max(1, Math.min(3, Math.floor(lease / 8)));
 
-const base = ({ logFile }: Pick<Guarded, 'logFile'>): string => logFile.replace(/\.log$/, '');
-export const guardianFile = (files: Pick<Guarded, 'logFile'>): string => `${base(files)}.sh`;
-export const guardianLog = (files: Pick<Guarded, 'logFile'>): string => `${base(files)}.guardian.log`;
+/** Found before the process has its own PATH. */
+export const inSession = '"$OPTIMIZER_SETSID" ';
 
 /**
- * One file with two roles. `serve` becomes the process. The other is its guardian, in a session of its own: it starts
- * the process, tells on fd 4 `started PID:TIME` and, when it ends, `exit CODE BYTES` with the size of its log by then; and it ends
- * what is left when its lease is over, told as `lost WHY`. SIGURG renews the lease: a signal needs no room on a full disk, and harms nobody
+ * The guardian, in a session of its own: it starts the process in another one, tells on fd 4 `started PID:TIME` and,
+ * when it ends, `exit CODE BYTES` with the size of its log by then; and it ends what is left when its lease is over, told as `lost WHY`. SIGURG renews the lease: a signal needs no room on a full disk, and harms nobody
  * who is not ready for it.
  */
 export function guardian(guarded: Guarded): string {
   const { directory, logFile, token, leaseSeconds, command, stop, reap, count, restore, detached } = guarded;
   return `#!/bin/sh
-if [ "$1" = serve ]; then
-unset OPTIMIZER_GUARDIAN
-${command}
-fi
 umask 077
 ${statFields}
 log_file=${quote(logFile)}
 launcher=$PPID
 trap : HUP INT TERM PIPE
 trap renewed=1 URG
+IFS=:
+for path in $PATH; do [ -x "$path/setsid" ] && OPTIMIZER_SETSID=$path/setsid && break; done
+unset IFS
 (
   trap - HUP INT TERM PIPE URG
-  setsid sh "$0" serve </dev/null >>"$log_file" 2>&1 4>&- &
+  (
+unset OPTIMIZER_GUARDIAN
+${command}) </dev/null >>"$log_file" 2>&1 4>&- &
   pid=$!
   stat_of $pid
   printf '{"pid":%s,"pgid":%s,"started":"%s","token":"%s","log":"%s"}\\n' $pid $pid "$began" ${quote(token)} "$log_file" >${quote(`${directory}/state.json`)}
@@ -118,30 +117,36 @@ done
 }
 
 /**
- * Takes the guardian's file from stdin and starts it, detached from this connection; then tells the log on stdout. A
- * word on stdin renews the lease, `done` says that the process was ended and nobody needs a guardian any more; `released`
- * on stderr says that it is gone (the kernel takes 10 ms to end a `tail` that watches a file, and nobody has to wait for that).
+ * Waits for the first words on stdin: the number of bytes of a guardian's file, the name of the log, and that file. It starts
+ * the guardian, detached from this connection; then it tells the log on stdout. A word on stdin renews the lease. `end KNOWN` ends what carries the token, which takes no command, no channel and no shell of its own,
+ * and tells on stderr what is left, then `ended CODE`. `done` says that the process was ended and nobody needs a guardian any more;
+ * `released` on stderr says that it is gone (the kernel takes 10 ms to end a `tail` that watches a file, and nobody has to wait for that).
  * When the connection ends (end of stdin), only the telling ends.
  */
-export function launcher(
-  files: Pick<Guarded, 'directory' | 'logFile' | 'token'> & { readonly bytes: number },
-): string {
-  const [directory, log] = [quote(files.directory), quote(files.logFile)];
-  const [file, words] = [quote(guardianFile(files)), quote(guardianLog(files))];
+export function launcher(files: Pick<Guarded, 'directory' | 'token' | 'reap'>): string {
+  const directory = quote(files.directory);
   return `umask 077
 [ -d ${directory} ] || mkdir -p ${directory} || exit 73
-head -c ${files.bytes} >${file} && : >${log} || exit 73
 exec 3<&0 5>&2
-OPTIMIZER_GUARDIAN=${quote(files.token)} setsid sh ${file} 4>&2 </dev/null >>${words} 2>&1 3<&- 5>&- &
+{ IFS= read -r bytes && IFS= read -r name; } <&3 || exit 0
+log=${directory}/$name
+file=\${log%.log}.sh words=\${log%.log}.guardian.log
+head -c "$bytes" <&3 >"$file" && : >"$log" || exit 73
+OPTIMIZER_GUARDIAN=${quote(files.token)} setsid sh "$file" 4>&2 </dev/null >>"$words" 2>&1 3<&- 5>&- &
 guardian=$!
-tail -n +1 -f ${log} 2>/dev/null 3<&- 5>&- </dev/null &
+tail -n +1 -f "$log" 2>/dev/null 3<&- 5>&- </dev/null &
 tail=$!
 while IFS= read -r word <&3; do
   case $word in
     done) kill -s KILL -- -$guardian; wait $guardian
+      echo released >&5
       kill $tail
-      if [ -s ${words} ]; then rm -f -- ${file}; else rm -f -- ${file} ${words}; fi
-      echo released >&5; exit;;
+      if [ -s "$words" ]; then rm -f -- "$file"; else rm -f -- "$file" "$words"; fi
+      exit;;
+    'end '*) (
+${knownVariable}=\${word#end }
+${files.reap}echo "ended $?"
+) >&5 3<&- </dev/null &;;
     *) kill -s URG $guardian;;
   esac
 done 2>/dev/null

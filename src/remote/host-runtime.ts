@@ -1,6 +1,6 @@
 import type { Command, Owner, Runtime } from '../parallel/ports.ts';
 import { controllerIdentity } from '../base/process-start.ts';
-import { census, counter, dismissal, reaper, shell } from './scripts.ts';
+import { census, counter, dismissal, reaper, reaping, shell } from './scripts.ts';
 
 /** Ends with a dot, so that no token is the beginning of another one. */
 export function tokenOf({ runId, groupId, rank }: Owner): string {
@@ -22,7 +22,7 @@ export const hostRuntime: Runtime = {
     return { ...command, env };
   },
   wrapOnHost: (command, owner) => hostRuntime.wrap(command, owner),
-  reap: (token, grace, known) => shell(reaper(token, grace, known), 'ending owned processes'),
+  reap: (token, grace, known) => reaping(reaper(token, grace), known, 'ending owned processes'),
   dismiss: (token) => shell(dismissal(token), 'sending guardians away'),
   census: () => shell(census, 'looking for processes of runs'),
   count: (token) => shell(counter(token), 'counting owned processes'),

@@ -16,12 +16,28 @@ export function exports(env: Readonly<Record<string, string>>): string {
     .join('');
 }
 
-/** The command as the text of a shell script. */
-export function script(command: {
-  readonly argv: readonly string[];
-  readonly cwd?: string;
-  readonly env?: Readonly<Record<string, string>>;
-}): string {
+/** The command as text that others may follow; what is a script already needs no shell of its own. */
+export function body(command: Parameters<typeof script>[0]): string {
+  const { argv, cwd, env } = command;
+  const [program, option, text] = argv;
+  const isBare = cwd === undefined && env === undefined && argv.length === 3;
+  return isBare && program === 'sh' && option === '-c' && text !== undefined
+    ? `${text}\n`
+    : `(\n${script(command)})\n`;
+}
+
+/**
+ * The command as the text of a shell script.
+ * @param through shell text of a program that becomes the command
+ */
+export function script(
+  command: {
+    readonly argv: readonly string[];
+    readonly cwd?: string;
+    readonly env?: Readonly<Record<string, string>>;
+  },
+  through = '',
+): string {
   const cd = command.cwd === undefined ? '' : `cd ${quote(command.cwd)} || exit 72\n`;
-  return `${exports(command.env ?? {})}${cd}exec ${command.argv.map(quote).join(' ')}\n`;
+  return `${exports(command.env ?? {})}${cd}exec ${through}${command.argv.map(quote).join(' ')}\n`;
 }

@@ -44,14 +44,23 @@ kill -s KILL -- -${pgid} 2>/dev/null
 `;
 }
 
+/** Names identities of processes (`pid:start time`) that carry the token, for the reaper. */
+export const knownVariable = 'OPTIMIZER_KNOWN';
+
+/** A command that ends what carries a token, beginning with the `known`. */
+export function reaping(text: string, known: readonly string[], label: string): Command {
+  const command = shell(text, label);
+  return known.length === 0 ? command : { ...command, env: { [knownVariable]: known.join(' ') } };
+}
+
 /**
  * Ends everything of our user whose environment carries the token: TERM to it and its process groups, grace, KILL.
  * Prints what is still there as `pid name` lines. A zombie has an empty environment and counts as gone.
  *
- * Looking for the token reads the environment of every process of the machine, so the `known` ones (`pid:start
- * time`) are ended first, and while waiting only those found so far are looked at; the last word has a search.
+ * Looking for the token reads the environment of every process of the machine, so those in `knownVariable` are ended
+ * first, and while waiting only those found so far are looked at; the last word has a search.
  */
-export function reaper(token: string, graceMs: number, known: readonly string[] = []): string {
+export function reaper(token: string, graceMs: number): string {
   return `${finder(token)}
 alive() { for p in $pids; do stat_of $p && [ "$state" != Z ] && return 0; done; return 1; }
 signal() {
@@ -63,16 +72,16 @@ signal() {
 }
 stat_of $$ && own=$pgrp
 pids= waited=0 n=0
-for k in ${known.map(quote).join(' ')}; do
+for k in $${knownVariable}; do
   stat_of \${k%:*} && [ "$state" != Z ] && [ "$began" = "\${k#*:}" ] && pids="$pids \${k%:*}"
 done
 [ -n "$pids" ] || find_all
 while [ -n "$pids" ] && [ $n -lt 100 ]; do
   if [ $waited -lt ${Math.ceil(graceMs)} ]; then
     signal TERM
-    # Most end at once: a short look costs less than a process that sleeps.
-    spin=0
-    while [ $spin -lt 100 ] && alive; do spin=$((spin+1)); done
+    # Most end while they are looked for.
+    find_all
+    [ -n "$pids" ] || continue
     pause=0.005 step=5
     while alive && [ $waited -lt ${Math.ceil(graceMs)} ]; do
       sleep $pause

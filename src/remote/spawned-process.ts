@@ -4,7 +4,7 @@ import { deferred } from '../base/condition.ts';
 import { abortable, deadline } from '../base/cancellation.ts';
 import { systemClock } from '../base/clock.ts';
 import { CommunicationError, IPCTimeoutError } from '../base/errors.ts';
-import { ms, type Ms } from '../base/units.ts';
+import { ms, toSeconds, type Ms } from '../base/units.ts';
 import type { ProcessExit, RemoteProcess } from '../parallel/ports.ts';
 import { BoundedText, LineTail } from './bounded-text.ts';
 import type { Channel } from './transport.ts';
@@ -37,6 +37,36 @@ class LogFeed {
   }
 }
 
+/** What is ended on request, as the node tells it. */
+class Reaping {
+  readonly #survivors: string[] = [];
+  readonly #told = deferred<string | undefined>();
+
+  get told(): Promise<string | undefined> {
+    return this.#told.promise;
+  }
+
+  heard(line: string): void {
+    if (/^[0-9a-f]+ /.test(line)) this.#survivors.push(line);
+    const end = /^ended (\d+)$/.exec(line);
+    if (end !== null) this.#told.resolve(end[1] === '0' ? this.#survivors.join('\n') : undefined);
+  }
+
+  /** Nobody is there to do it. */
+  giveUp(): void {
+    this.#told.resolve(undefined);
+  }
+}
+
+/** What the channel of a process told of its end. */
+interface Told {
+  readonly exited: Promise<ProcessExit>;
+  readonly released: Promise<unknown>;
+  readonly log: LogFeed;
+  /** Listens to what will be told of it. */
+  readonly reaping: () => Reaping;
+}
+
 /** The view of a detached process through the channel that tells about it. */
 export class SpawnedProcess implements RemoteProcess {
   readonly pid: number;
@@ -46,24 +76,24 @@ export class SpawnedProcess implements RemoteProcess {
   readonly #channel: Channel;
   readonly #log: LogFeed;
   readonly #released: Promise<unknown>;
+  readonly #reaping: () => Reaping;
+  readonly #host: string;
   #isReleased = false;
 
   private constructor(
     channel: Channel,
     identity: string,
-    logFile: string,
-    told: {
-      readonly exited: Promise<ProcessExit>;
-      readonly released: Promise<unknown>;
-      readonly log: LogFeed;
-    },
+    { host, logFile }: { readonly host: string; readonly logFile: string },
+    told: Told,
   ) {
     this.#channel = channel;
+    this.#host = host;
     this.identity = identity;
     this.pid = Number.parseInt(identity, 10);
     this.logFile = logFile;
     this.exited = told.exited;
     this.#released = told.released;
+    this.#reaping = told.reaping;
     this.#log = told.log;
   }
 
@@ -78,6 +108,7 @@ export class SpawnedProcess implements RemoteProcess {
     const started = deferred<string>();
     const exited = deferred<ProcessExit>();
     const released = deferred<unknown>();
+    let [reaping, isOver]: [Reaping | undefined, boolean] = [undefined, false];
     const said = new BoundedText(16_384);
     const control = new LineTail();
     // Its last words come on another stream than its end: the end waits for them, but not for ever.
@@ -98,6 +129,7 @@ export class SpawnedProcess implements RemoteProcess {
         if (lost !== undefined)
           exited.resolve({ kind: 'lost', cause: new Error(`its node ended it: ${lost}`) });
         if (line === 'released') released.resolve(undefined);
+        reaping?.heard(line);
         const end = /^exit (\d+) +(\d+)$/.exec(line);
         if (identity !== undefined) started.resolve(identity);
         if (end === null) continue;
@@ -108,7 +140,9 @@ export class SpawnedProcess implements RemoteProcess {
     });
     void channel.ended.then((end) => {
       clearInterval(timer);
+      isOver = true;
       released.resolve(undefined);
+      reaping?.giveUp();
       const cause = end.kind === 'lost' ? end.cause : new Error(`the channel ended (${JSON.stringify(end)})`);
       started.reject(
         new CommunicationError(
@@ -128,8 +162,21 @@ export class SpawnedProcess implements RemoteProcess {
       const late = (): Error => new IPCTimeoutError(`starting a process on ${host}`, startLimit / 1000);
       using limit = deadline(systemClock, startLimit, late);
       const identity = await abortable(started.promise, limit.signal);
-      const told = { exited: exited.promise, released: released.promise, log };
-      return new SpawnedProcess(channel, identity, logFile, told);
+      return new SpawnedProcess(
+        channel,
+        identity,
+        { host, logFile },
+        {
+          exited: exited.promise,
+          released: released.promise,
+          log,
+          reaping: () => {
+            reaping = new Reaping();
+            if (isOver) reaping.giveUp();
+            return reaping;
+          },
+        },
+      );
     } catch (error) {
       channel.close();
       throw error;
@@ -146,6 +193,15 @@ export class SpawnedProcess implements RemoteProcess {
 
   onLine(listener: (line: string) => void): void {
     this.#log.onLine(listener);
+  }
+
+  async end(known: readonly string[], timeout: Ms): Promise<string | undefined> {
+    const late = (): Error =>
+      new IPCTimeoutError(`ending owned processes on ${this.#host}`, toSeconds(timeout));
+    using limit = deadline(systemClock, timeout, late);
+    const { told } = this.#reaping();
+    this.#channel.stdin.write(`end ${known.join(' ')}\n`);
+    return await abortable(told, limit.signal);
   }
 
   async release(): Promise<void> {

@@ -3,11 +3,8 @@ import { ModelEvalStateError } from '../base/errors.ts';
 import type { JournalEntry } from '../parallel/records.ts';
 import { parseEntry } from './entry-schema.ts';
 
-/** `-Infinity` and its like are no JSON; the settings know them by these names. */
-const numbers = (_key: string, value: unknown): unknown =>
-  typeof value === 'number' && !Number.isFinite(value) ? null : value;
-
-export const lineOf = (entry: JournalEntry): string => `${JSON.stringify(entry, numbers)}\n`;
+/** Numbers that are not finite become null, as in all JSON. */
+export const lineOf = (entry: JournalEntry): string => `${JSON.stringify(entry)}\n`;
 
 export interface Damage {
   /** From 1. */

@@ -154,10 +154,10 @@ export class FileRunStore implements RunStore {
   }
 
   /** A file that cannot be kept costs no measurement. What a simulation would keep says no more than its journal. */
-  async keep(trialId: TrialId, name: string, content: string): Promise<void> {
+  async keep(trialId: TrialId, name: string, content: () => string): Promise<void> {
     if (!this.#durable) return;
     try {
-      await this.#keep(trialId, name, content);
+      await this.#keep(trialId, name, content());
     } catch (error) {
       this.#complain(error);
     }

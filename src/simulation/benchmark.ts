@@ -95,7 +95,7 @@ function censoredResult({ observed, best }: Early, config: SimulatedLoad): Bench
   const performance = performanceOf(best);
   return {
     ...{ performance, percentiles, goodput: null, numPrompts: config.num_prompts },
-    raw: [{ name: 'benchmark.json', content: `${JSON.stringify({ bounds: performance }, null, 2)}\n` }],
+    raw: [],
     flags: ['simulated', `ended early, after ${observed.elapsedS.toFixed(1)} s: nothing could save it`],
     censored: { running: running(observed, config) },
   };
@@ -154,12 +154,7 @@ export function simulatedBenchmark(options: SimulatedBenchmarkOptions): Benchmar
         percentiles,
         goodput: null,
         numPrompts: config.num_prompts,
-        raw: [
-          {
-            name: 'benchmark.json',
-            content: `${JSON.stringify({ performance, percentiles }, null, 2)}\n`,
-          },
-        ],
+        raw: [],
         flags: ['simulated'],
       };
     },

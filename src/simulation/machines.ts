@@ -166,6 +166,7 @@ export class SimulatedMachines implements Connector, NodeProbe, NodeLock, HttpPr
         machine.lost.signal.throwIfAborted();
         return this.#spawn(machine, command, options);
       },
+      anticipate: () => undefined,
       hold: async () => Promise.resolve(''),
       readFile: unsupported,
       writeFile: async () => clock.sleep(roundTrip, machine.lost.signal),
@@ -217,6 +218,7 @@ export class SimulatedMachines implements Connector, NodeProbe, NodeLock, HttpPr
         return clock.now();
       },
       onLine: (listener) => listeners.push(listener),
+      end: async () => Promise.resolve(undefined),
       release: async () => Promise.resolve(),
       [Symbol.dispose]: () => undefined,
     };

@@ -35,7 +35,7 @@ export async function tune(study: Study, signal: AbortSignal): Promise<Ending> {
   using session = childController(signal);
   const told = [...study.progress.told];
   const waiting = [...study.progress.pending];
-  const flights = new Set<Promise<void>>();
+  const flights = new Set<Promise<unknown>>();
   const { dispatcher } = study;
   const isWarm: AgendaOptions['isWarm'] = (params) => dispatcher.isWarm(params);
   const agenda = new Agenda({ ...study, isWarm }, told, waiting);
@@ -43,8 +43,8 @@ export async function tune(study: Study, signal: AbortSignal): Promise<Ending> {
   let failure: { readonly error: unknown } | undefined;
 
   const fly = (suggestion: Suggestion): void => {
-    const flight = evaluate(study, suggestion, { told, best }, session.signal)
-      .then((record) => agenda.tell(record))
+    const flight = study.dispatcher
+      .evaluate(suggestion, async (record) => tell(study, record, { told, best, agenda }), session.signal)
       .catch((error: unknown) => {
         failure ??= { error };
         session.abort(error);
@@ -91,19 +91,11 @@ async function journalAsked({ store, clock }: Study, suggestion: Suggestion): Pr
   await store.append({ type: 'asked', at: clock.wallTime().toISOString(), suggestion });
 }
 
-/** What was told so far. */
+/** What was told so far, and who goes by it. */
 interface Known {
   readonly told: TrialRecord[];
   readonly best: BestSoFar;
-}
-
-async function evaluate(
-  study: Study,
-  suggestion: Suggestion,
-  known: Known,
-  signal: AbortSignal,
-): Promise<TrialRecord> {
-  return study.dispatcher.evaluate(suggestion, async (record) => tell(study, record, known), signal);
+  readonly agenda: Agenda;
 }
 
 function foundLoad({ curve, params }: TrialRecord): TrialRecord['params'] | null {
@@ -113,24 +105,27 @@ function foundLoad({ curve, params }: TrialRecord): TrialRecord['params'] | null
     : Object.fromEntries(Object.entries(params).filter(([name]) => names.includes(name)));
 }
 
-async function tell(study: Study, record: TrialRecord, { told, best }: Known): Promise<void> {
+/** What asks next knows it at once; it resolves, and the world hears of it, when it is durable. */
+async function tell(study: Study, record: TrialRecord, { told, best, agenda }: Known): Promise<void> {
   const { store, clock, optimizer, events, evaluations, confirmation } = study;
   const durable = store.append({ type: 'told', at: clock.wallTime().toISOString(), record });
-  if (isOfSearch(record)) optimizer.tell(record.trial_id, judgementOf(record.verdict)); // at once, as in `ask`: no answer in between
+  if (isOfSearch(record)) optimizer.tell(record.trial_id, judgementOf(record.verdict));
+  agenda.tell(record);
+  const count = told.push(record);
+  const isBest = best.told(record)?.record.trial_id === record.trial_id;
   await durable;
   study.onTold?.(record);
-  told.push(record);
   events.emit({
     type: 'trial.finished',
     trialId: record.trial_id,
     groupId: record.group_id,
     kind: record.verdict.kind,
     reusedFrom: record.reused_from,
-    isBest: best.told(record)?.record.trial_id === record.trial_id,
+    isBest,
     confirms: record.confirms,
     load: foundLoad(record),
     loads: record.curve?.length ?? 1,
-    told: told.length,
+    told: count,
     evaluations,
     ...measurementOf(record, confirmation.slos),
   });

@@ -427,10 +427,18 @@ describe.each(places)('the built-in load generator on the %s', (place) => {
   });
 
   test('waiting for the next request is no silence', async () => {
-    const { performance: measured } = await measure(stream(), {
-      ...{ stall_timeout: 0.1, request_rate: 4, num_prompts: 4 },
-    });
+    const answer = stream();
+    const asked: number[] = [];
+    const { performance: measured } = await measure(
+      (request, response) => {
+        asked.push(performance.now());
+        return answer(request, response);
+      },
+      { stall_timeout: 0.5, request_rate: 0.8, num_prompts: 4 },
+    );
     expect(measured.success_rate).toBe(1);
+    const pauses = asked.slice(1).map((time, i) => time - asked[i]!);
+    expect(Math.max(...pauses)).toBeGreaterThan(500);
   });
 
   test('after a measurement that was cut off, and after one that failed, the next one works', async () => {

@@ -383,15 +383,79 @@ describe.each(Object.entries(subjects))('%s', (_name, make) => {
       await until(() => guardians('renewed').length === 0);
     });
 
-    test('what was ended and proven gone needs no guardian: it leaves at once, without a trace', async () => {
+    test('what was ended and proven gone needs no guardian: it leaves at once, and soon without a trace', async () => {
       using process_ = await spawn('exec sleep 300', 'released');
       await until(() => guardians('released').length > 0);
       expect(await reap(200, [process_.identity])).toBe('');
       await process_.release();
       expect(guardians('released')).toEqual([]);
-      expect(readdirSync(join(directory, 'spawned')).filter((name) => name.startsWith('released'))).toEqual([
-        'released.log',
-      ]);
+      const left = (): string[] =>
+        readdirSync(join(directory, 'spawned')).filter((name) => name.startsWith('released'));
+      await until(() => left().length === 1);
+      expect(left()).toEqual(['released.log']);
+    });
+
+    /** Shells that wait for what they are to start, or have started it. */
+    const launchers = (): string[] =>
+      readdirSync('/proc').filter((pid) => {
+        try {
+          const [shell, option, text] = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+          return (
+            /(^|\/)sh$/.test(shell!) && option === '-c' && text!.includes(`OPTIMIZER_GUARDIAN=${token} `)
+          );
+        } catch {
+          return false;
+        }
+      });
+
+    test('a shell that was opened before is the one that starts a process; one that nobody needs leaves', async () => {
+      const launch = { directory: join(directory, 'spawned'), token, reap: guard.reap };
+      subject.executor.anticipate(launch);
+      await until(() => launchers().length === 1);
+      const [first] = launchers();
+      using process_ = await spawn('exec sleep 300', 'anticipated');
+      expect(alive(process_.pid)).toBe(true);
+      expect(launchers()).toEqual([first]);
+      expect(await process_.end([process_.identity], ms(20_000))).toBe('');
+      await process_.release();
+      await until(() => launchers().length === 0);
+      subject.executor.anticipate(launch);
+      await until(() => launchers().length === 1);
+      const [second] = launchers();
+      subject.executor.anticipate({ ...launch, directory: join(directory, 'elsewhere') });
+      await until(() => launchers().length === 1 && launchers()[0] !== second);
+    });
+
+    test('a process is ended through the channel that it was started through, with all that it started', async () => {
+      const pidFile = join(directory, 'deaf');
+      using process_ = await spawn(
+        `setsid sh -c 'trap "" TERM; echo $$ >${pidFile}; while :; do sleep 0.1; done' & exec sleep 300`,
+        'ended',
+      );
+      await until(() => existsSync(pidFile) && readFileSync(pidFile, 'utf8') !== '');
+      expect(await process_.end([process_.identity], ms(20_000))).toBe('');
+      expect(alive(process_.pid)).toBe(false);
+      expect(alive(Number(readFileSync(pidFile, 'utf8')))).toBe(false);
+      await process_.release();
+      expect(guardians('ended')).toEqual([]);
+    });
+
+    test('what cannot be ended is told; where the ending itself fails, or nobody is there, a command must do it', async () => {
+      const reaping = (text: string) => ({ reap: { argv: ['sh', '-c', text] as const } });
+      using first = await spawn(
+        'exec sleep 300',
+        'kept',
+        reaping(`echo "$OPTIMIZER_KNOWN x"; echo '12 y'; :`),
+      );
+      // Identities are numbers: the words of the variable are told as a survivor.
+      expect(await first.end(['1'], ms(5000))).toBe('1 x\n12 y');
+      using second = await spawn('exec sleep 300', 'unended', reaping('echo "12 y"; false'));
+      expect(await second.end([second.identity], ms(5000))).toBeUndefined();
+      using third = await spawn('exec sleep 300', 'hanging', reaping('sleep 5'));
+      await expect(third.end([], ms(300))).rejects.toThrow(/ending owned processes on .*0.3/);
+      first[Symbol.dispose]();
+      expect(await first.end([], ms(30_000))).toBeUndefined();
+      expect(await reap(200)).toBe('');
     });
 
     test('a guardian whose service ended otherwise leaves when nobody is there', async () => {

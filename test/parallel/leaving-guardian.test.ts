@@ -21,6 +21,7 @@ function made() {
     tail: [],
     lastOutput: ms(0),
     onLine: () => undefined,
+    end: async () => Promise.resolve(''),
     release: async () => {
       const gone = deferred<undefined>();
       leaving.push(gone);

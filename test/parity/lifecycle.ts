@@ -63,6 +63,7 @@ export async function play(input: Case): Promise<Played> {
           tail: [],
           lastOutput: clock.now(),
           onLine: () => undefined,
+          end: async () => Promise.resolve(undefined),
           release: async () => Promise.resolve(),
           [Symbol.dispose]: () => undefined,
         });
@@ -72,6 +73,7 @@ export async function play(input: Case): Promise<Played> {
         if (plan.write_fail === true) throw new IPCCommandError('write', 'disk full');
         return Promise.resolve();
       },
+      anticipate: () => undefined,
       hold: async () => Promise.resolve(''),
       readFile: async () => Promise.resolve(Buffer.alloc(0)),
       upload: async () => Promise.resolve(),
