@@ -1,7 +1,8 @@
 import { groupsIn } from './report/group-summary.ts';
-import { readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import writeFileAtomic from 'write-file-atomic';
+import { settleAll } from './base/cancellation.ts';
 import { isTable } from './config/toml.ts';
 import { redactSecrets } from './base/redact.ts';
 import type { LaunchPlan } from './parallel/ports.ts';
@@ -100,14 +101,17 @@ const logLimit = 2000;
 const servedLogLimit = 600;
 const roomInPage = 400_000;
 
-/** A text of each trial, as far as there is room for all of them. */
+/** A text of each trial with files, as far as there is room for all of them. Simulated trials have no files. */
 function bounded(
+  directory: string,
   trials: readonly TrialRecord[],
   textOf: (trial: TrialRecord) => string | undefined,
 ): Record<number, string> {
   const texts: Record<number, string> = {};
+  const kept = join(directory, 'trials');
+  const withFiles = new Set(existsSync(kept) ? readdirSync(kept) : []);
   let left = roomInPage;
-  for (const trial of trials) {
+  for (const trial of trials.filter(({ trial_id: id }) => withFiles.has(String(id)))) {
     if (left <= 0) break;
     const text = textOf(trial);
     if (text === undefined || text === '') continue;
@@ -125,14 +129,14 @@ function inOrderOfInterest(entries: readonly JournalEntry[]): TrialRecord[] {
 }
 
 const logsOf = (directory: string, trials: readonly TrialRecord[]): Record<number, string> =>
-  bounded(trials, ({ trial_id, verdict }) =>
+  bounded(directory, trials, ({ trial_id, verdict }) =>
     readText(join(directory, 'trials', String(trial_id), 'service.log'))
       ?.slice(verdict.kind === 'scored' ? -servedLogLimit : -logLimit)
       .trim(),
   );
 
 const plansOf = (directory: string, trials: readonly TrialRecord[]): Record<number, string> =>
-  bounded(trials, ({ trial_id }) =>
+  bounded(directory, trials, ({ trial_id }) =>
     planOf(directory, trial_id)
       ?.stages.flatMap(({ processes }) => processes.map((one) => processLine(one, quote)))
       .join('\n'),
@@ -241,8 +245,11 @@ export async function writeReport(
     [names.optuna]: optunaJournal(run, told),
   };
   // Whole or not at all, but not synced: the journal has it all.
-  for (const [name, content] of Object.entries(files))
-    await writeFileAtomic(join(directory, name), content, { mode: 0o600, fsync: false });
+  await settleAll(
+    Object.entries(files).map(async ([name, content]) =>
+      writeFileAtomic(join(directory, name), content, { mode: 0o600, fsync: false }),
+    ),
+  );
   return names;
 }
 

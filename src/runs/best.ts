@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import TOML from '@iarna/toml';
 import writeFileAtomic from 'write-file-atomic';
+import { settleAll } from '../base/cancellation.ts';
 import { makeDirectory } from './directory.ts';
 import { redactSecrets } from '../base/redact.ts';
 import type { Field, ServingParams } from '../core/space/field.ts';
@@ -70,10 +71,12 @@ export async function writeBest(directory: string, best: BestFiles): Promise<Rec
     'config.toml': tunedDocument(best),
     ...deploymentFiles(best),
   };
-  for (const [name, content] of Object.entries(files)) {
-    const mode = name === 'launch.sh' ? 0o700 : 0o600;
-    await writeFileAtomic(join(directory, name), content, { mode, fsync: false });
-  }
+  await settleAll(
+    Object.entries(files).map(async ([name, content]) => {
+      const mode = name === 'launch.sh' ? 0o700 : 0o600;
+      await writeFileAtomic(join(directory, name), content, { mode, fsync: false });
+    }),
+  );
   const paths: Record<string, string> = {
     best_config: 'best/config.json',
     best_env: 'best/env',
