@@ -93,11 +93,12 @@ async function journalOf(seed: number, earlier: readonly JournalEntry[] = []): P
   const entries: JournalEntry[] = [...earlier];
   const optimizer = optimizerOf(seed);
   const progress = replay(earlier, optimizer);
+  const changed = new Condition();
   let flying = 0;
   await tune(
     {
       optimizer,
-      pool: { changed: new Condition() },
+      pool: { changed },
       dispatcher: {
         get hasRoom() {
           return flying < groups;
@@ -107,8 +108,10 @@ async function journalOf(seed: number, earlier: readonly JournalEntry[] = []): P
           flying++;
           await delay();
           const record = recordOf(suggestion);
-          await told(record);
+          const durable = told(record);
           flying--;
+          changed.notify();
+          await durable;
           return record;
         },
       },
