@@ -135,7 +135,6 @@ export class Evaluation {
         progress.kept = before;
         if (before.key === key && (await stillServes(before, signal))) return before;
         progress.kept = undefined;
-        group.anticipate();
         const stopError = await this.#stop(group, before);
         if (stopError !== undefined) throw stopError;
       }

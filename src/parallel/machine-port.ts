@@ -66,19 +66,12 @@ export interface Guard {
   readonly detached: boolean;
 }
 
-/** What is known of a process before it is known what it will be. */
-export interface Launch {
-  /** For its state file, command and log; made when it is missing. */
-  readonly directory: string;
-  readonly token: string;
-  /** `Guard.reap` */
-  readonly reap: Command;
-}
-
-export interface SpawnOptions extends Pick<Launch, 'directory' | 'token'> {
+export interface SpawnOptions {
   readonly signal: AbortSignal;
-  /** In the directory. */
+  /** For its state file and command; made when it is missing. */
+  readonly directory: string;
   readonly logFile: string;
+  readonly token: string;
   readonly guard: Guard;
 }
 
@@ -126,8 +119,6 @@ export interface Executor extends AsyncDisposable {
    */
   hold(command: Command, options: HoldOptions): Promise<string>;
   spawn(command: Command, options: SpawnOptions): Promise<RemoteProcess>;
-  /** Something will be spawned there soon: a shell for it is opened meanwhile. Whatever fails shows then. */
-  anticipate(launch: Launch): void;
   readFile(path: string, signal: AbortSignal): Promise<Buffer>;
   /** Makes parents; the file appears whole or not at all, readable by its owner alone unless `mode` says more. */
   writeFile(path: string, data: string | Uint8Array, signal: AbortSignal, mode?: number): Promise<void>;

@@ -5,7 +5,7 @@ import { fromSeconds, groupId, ms, type GroupId, type Ms } from '../base/units.t
 import type { ServiceGroupConfig } from '../config/parallel-config.ts';
 import type { GroupDependencies, StartContext } from './group-dependencies.ts';
 import { guardedIn, isOrphan, parseCensus, type OwnedFound } from './leftovers.ts';
-import type { Command, Executor, Guard, Launch, LaunchPlan, Owner, PlannedProcess } from './ports.ts';
+import type { Command, Executor, Guard, LaunchPlan, Owner, PlannedProcess } from './ports.ts';
 import type { WatchedProcess } from './running-service.ts';
 import type { Node } from './topology.ts';
 
@@ -111,34 +111,18 @@ export class OwnedProcesses {
     start: number,
   ): Promise<WatchedProcess> {
     const { rank, role, command } = planned;
-    const { executor } = need(this.#nodes[rank], 'node');
+    const { executor, facts } = need(this.#nodes[rank], 'node');
     const owner = this.owner(rank);
     await this.#leaving.get(rank);
     this.#touched.add(rank);
-    const { directory, token } = this.#launch(rank);
+    const directory = `${facts.workDir}/runs/${owner.runId}/g${owner.groupId}-r${rank}`;
     const process = await executor.spawn(this.#deps.runtime.wrap(command, owner), {
       signal: context.signal,
-      ...{ directory, token },
+      ...{ directory, token: this.#token(rank) },
       logFile: `${directory}/trial-${context.trialId}-${role}-${start}.log`,
       guard: this.#guard(rank, plan),
     });
     return { rank, host: executor.host, process };
-  }
-
-  /** What runs here now is about to be replaced. */
-  anticipate(): void {
-    for (const rank of this.#touched) need(this.#nodes[rank], 'node').executor.anticipate(this.#launch(rank));
-  }
-
-  #launch(rank: number): Launch {
-    const { workDir } = need(this.#nodes[rank], 'node').facts;
-    const { runId, groupId: group } = this.owner(rank);
-    const token = this.#token(rank);
-    return {
-      directory: `${workDir}/runs/${runId}/g${group}-r${rank}`,
-      token,
-      reap: this.#deps.runtime.reap(token, fromSeconds(this.#config.stop_grace), []),
-    };
   }
 
   /** By the rules by which we end it. */
@@ -153,7 +137,7 @@ export class OwnedProcesses {
     return {
       ...{ lease, grace, detached },
       stop: here(stop),
-      reap: this.#launch(rank).reap,
+      reap: runtime.reap(this.#token(rank), grace, []),
       count: runtime.count(this.#token(rank)),
       restore: here(restore),
     };

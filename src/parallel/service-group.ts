@@ -119,11 +119,6 @@ export class ServiceGroup implements AsyncDisposable {
     return kept;
   }
 
-  /** What runs here is ended for something else that is started at once. */
-  anticipate(): void {
-    this.#owned.anticipate();
-  }
-
   /** Whether a service of that key waits here. */
   runs(key: string): boolean {
     return this.#kept?.key === key && !this.#kept.service.failed.aborted;

@@ -117,21 +117,21 @@ done
 }
 
 /**
- * Waits for the first words on stdin: the number of bytes of a guardian's file, the name of the log, and that file. It starts
- * the guardian, detached from this connection; then it tells the log on stdout. A word on stdin renews the lease. `end KNOWN` ends what carries the token, which takes no command, no channel and no shell of its own,
+ * Takes the guardian's file from stdin and starts it, detached from this connection; then tells the log on stdout. A word on stdin renews the lease. `end KNOWN` ends what carries the token, which takes no command, no channel and no shell of its own,
  * and tells on stderr what is left, then `ended CODE`. `done` says that the process was ended and nobody needs a guardian any more;
  * `released` on stderr says that it is gone (the kernel takes 10 ms to end a `tail` that watches a file, and nobody has to wait for that).
  * When the connection ends (end of stdin), only the telling ends.
  */
-export function launcher(files: Pick<Guarded, 'directory' | 'token' | 'reap'>): string {
+export function launcher(
+  files: Pick<Guarded, 'directory' | 'logFile' | 'token' | 'reap'> & { readonly bytes: number },
+): string {
   const directory = quote(files.directory);
   return `umask 077
-[ -d ${directory} ] || mkdir -p ${directory} || exit 73
-exec 3<&0 5>&2
-{ IFS= read -r bytes && IFS= read -r name; } <&3 || exit 0
-log=${directory}/$name
+log=${quote(files.logFile)}
 file=\${log%.log}.sh words=\${log%.log}.guardian.log
-head -c "$bytes" <&3 >"$file" && : >"$log" || exit 73
+[ -d ${directory} ] || mkdir -p ${directory} || exit 73
+head -c ${files.bytes} >"$file" && : >"$log" || exit 73
+exec 3<&0 5>&2
 OPTIMIZER_GUARDIAN=${quote(files.token)} setsid sh "$file" 4>&2 </dev/null >>"$words" 2>&1 3<&- 5>&- &
 guardian=$!
 tail -n +1 -f "$log" 2>/dev/null 3<&- 5>&- </dev/null &

@@ -11,14 +11,12 @@ import type {
   Executor,
   Forwarding,
   HoldOptions,
-  Launch,
   RemoteProcess,
   RunOptions,
   SpawnOptions,
 } from '../parallel/ports.ts';
 import { BoundedText, LineTail } from './bounded-text.ts';
 import { body, quote, script } from './quote.ts';
-import { Standby } from './standby.ts';
 import { SpawnedProcess } from './spawned-process.ts';
 import { guardian, inSession, launcher } from './guardian.ts';
 import { fromInput, groupKiller, shell, tied, untied } from './scripts.ts';
@@ -30,18 +28,13 @@ const holdLimit = ms(60_000);
 /** Longest command line that is sent as one; Linux takes 128 KiB. */
 const inlineLimit = 65_536;
 
-const launcherOf = ({ directory, token, reap }: Launch): string =>
-  launcher({ directory, token, reap: body(reap) });
-
 /** Runs commands through a transport's shell: the same code for SSH and for this machine. */
 export class ShellExecutor implements Executor {
   readonly #transport: Transport;
   readonly #held = new Set<Channel>();
-  readonly #standby: Standby;
 
   constructor(transport: Transport) {
     this.#transport = transport;
-    this.#standby = new Standby(transport);
   }
 
   get host(): string {
@@ -88,8 +81,6 @@ export class ShellExecutor implements Executor {
   async spawn(command: Command, options: SpawnOptions): Promise<RemoteProcess> {
     const { directory, logFile, token, signal, guard } = options;
     const leaseSeconds = Math.max(1, Math.ceil(toSeconds(guard.lease)));
-    const name = posix.basename(logFile);
-    if (name.includes('\n')) throw new RangeError(`The name of a log is one line: ${name}`);
     const text = Buffer.from(
       guardian({
         ...{ directory, logFile, token, leaseSeconds, detached: guard.detached },
@@ -103,16 +94,14 @@ export class ShellExecutor implements Executor {
         restore: guard.restore.map((one) => script(one)),
       }),
     );
-    const channel = await this.#standby.take(launcherOf({ directory, token, reap: guard.reap }), signal);
+    const channel = await this.#transport.open(
+      launcher({ directory, logFile, token, reap: body(guard.reap), bytes: text.length }),
+      signal,
+    );
     const renewal = ms(Math.min(5000, guard.lease / 4));
     const process = SpawnedProcess.attach(channel, { host: this.host, logFile, renewal });
-    channel.stdin.write(`${text.length}\n${name}\n`);
     channel.stdin.write(text);
     return process;
-  }
-
-  anticipate(launch: Launch): void {
-    this.#standby.prepare(launcherOf(launch));
   }
 
   async hold(command: Command, { signal, every, until }: HoldOptions): Promise<string> {
@@ -177,7 +166,6 @@ export class ShellExecutor implements Executor {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#standby.drop();
     await Promise.all([...this.#held].map(async (channel) => this.#letGo(channel)));
     await this.#transport[Symbol.asyncDispose]();
   }

@@ -55,6 +55,8 @@ export interface StoreOptions {
   readonly patience: Patience;
 }
 
+type ToldEntry = Extract<JournalEntry, { type: 'told' }>;
+
 /** A run on disk: the journal is the truth, everything else can be made from it again. */
 export class FileRunStore implements RunStore {
   readonly runId: string;
@@ -65,6 +67,8 @@ export class FileRunStore implements RunStore {
   readonly #note: Patience['note'];
   /** Tables and files of trials are not the truth: a run goes on without them. */
   #csvIsBehind = false;
+  /** Rows that are on their way to the table. */
+  #rows: Promise<void> = Promise.resolve();
   /** Of the trial whose files were kept last. */
   #lastKept = '';
   #hasComplained = false;
@@ -142,8 +146,14 @@ export class FileRunStore implements RunStore {
     await this.#journal.append(entry);
     this.#entries.push(entry);
     if (entry.type !== 'told') return;
+    // The journal has it: nobody waits for the table, whose rows come in the same order.
+    if (this.#durable) this.#rows = this.#rows.then(async () => this.#addRow(entry));
+    else await this.#addRow(entry);
+  }
+
+  async #addRow(entry: ToldEntry): Promise<void> {
     try {
-      if (this.#csvIsBehind) await this.#rewriteCsv();
+      if (this.#csvIsBehind) await this.#rewriteCsv(entry);
       else if (this.#durable) await appendFile(this.paths.csv, this.#csvRow(entry));
       else appendFileSync(this.paths.csv, this.#csvRow(entry));
       this.#csvIsBehind = false;
@@ -184,6 +194,7 @@ export class FileRunStore implements RunStore {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#journal[Symbol.asyncDispose]();
+    await this.#rows;
     if (this.#csvIsBehind) await this.#rewriteCsv().catch(() => undefined); // resume makes it again
     this.#lock[Symbol.dispose]();
   }
@@ -192,7 +203,7 @@ export class FileRunStore implements RunStore {
     return this.#fields.map((field) => field.name);
   }
 
-  #csvRow({ record, backup }: Extract<JournalEntry, { type: 'told' }>): string {
+  #csvRow({ record, backup }: ToldEntry): string {
     return csvRow(rowOf(record, this.#fields, backup ?? null), this.#names);
   }
 
@@ -213,8 +224,12 @@ export class FileRunStore implements RunStore {
     }
   }
 
-  async #rewriteCsv(): Promise<void> {
-    const rows = this.#entries.flatMap((entry) => (entry.type === 'told' ? [this.#csvRow(entry)] : []));
+  /** @param last the rest will be added */
+  async #rewriteCsv(last?: ToldEntry): Promise<void> {
+    const count = last === undefined ? this.#entries.length : this.#entries.lastIndexOf(last) + 1;
+    const rows = this.#entries
+      .slice(0, count)
+      .flatMap((entry) => (entry.type === 'told' ? [this.#csvRow(entry)] : []));
     makeDirectory(dirname(this.paths.csv), 0o750);
     await writeFileAtomic(this.paths.csv, csvHeader(this.#names, ourColumns) + rows.join(''), {
       mode: 0o600,

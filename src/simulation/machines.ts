@@ -166,7 +166,6 @@ export class SimulatedMachines implements Connector, NodeProbe, NodeLock, HttpPr
         machine.lost.signal.throwIfAborted();
         return this.#spawn(machine, command, options);
       },
-      anticipate: () => undefined,
       hold: async () => Promise.resolve(''),
       readFile: unsupported,
       writeFile: async () => clock.sleep(roundTrip, machine.lost.signal),

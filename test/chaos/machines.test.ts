@@ -158,13 +158,13 @@ describe.skipIf(!realSshd.available)('a flaky machine', () => {
   test('that fails every other time ends up quarantined; its share goes elsewhere', async () => {
     await using project = new Project(cluster, {
       particles: 12,
-      iters: 3,
+      iters: 5, // each repair costs it turns: it must have enough of them to fail as often as that
       env: { FAKE_FAULT: 'start-nccl', FAKE_FAULT_EVERY: 2, FAKE_FAULT_GROUP: 1 },
       seqs: [4, 128],
     });
     const { code, stderr } = await project.run([...project.args, '--nodes-per-group', '1', '--quiet']);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-    expectAllTold(project, 36);
+    expectAllTold(project, 60);
     const { groups, evaluations } = project.summary();
     expect(evaluations.failed).toBe(0);
     expect(evaluations.failed_over).toBeGreaterThanOrEqual(5);

@@ -395,37 +395,6 @@ describe.each(Object.entries(subjects))('%s', (_name, make) => {
       expect(left()).toEqual(['released.log']);
     });
 
-    /** Shells that wait for what they are to start, or have started it. */
-    const launchers = (): string[] =>
-      readdirSync('/proc').filter((pid) => {
-        try {
-          const [shell, option, text] = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-          return (
-            /(^|\/)sh$/.test(shell!) && option === '-c' && text!.includes(`OPTIMIZER_GUARDIAN=${token} `)
-          );
-        } catch {
-          return false;
-        }
-      });
-
-    test('a shell that was opened before is the one that starts a process; one that nobody needs leaves', async () => {
-      const launch = { directory: join(directory, 'spawned'), token, reap: guard.reap };
-      subject.executor.anticipate(launch);
-      await until(() => launchers().length === 1);
-      const [first] = launchers();
-      using process_ = await spawn('exec sleep 300', 'anticipated');
-      expect(alive(process_.pid)).toBe(true);
-      expect(launchers()).toEqual([first]);
-      expect(await process_.end([process_.identity], ms(20_000))).toBe('');
-      await process_.release();
-      await until(() => launchers().length === 0);
-      subject.executor.anticipate(launch);
-      await until(() => launchers().length === 1);
-      const [second] = launchers();
-      subject.executor.anticipate({ ...launch, directory: join(directory, 'elsewhere') });
-      await until(() => launchers().length === 1 && launchers()[0] !== second);
-    });
-
     test('a process is ended through the channel that it was started through, with all that it started', async () => {
       const pidFile = join(directory, 'deaf');
       using process_ = await spawn(

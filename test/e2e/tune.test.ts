@@ -143,9 +143,10 @@ describe.skipIf(!realSshd.available).each(users)('a study over eight sshd, as %s
     const { code } = await project.run([...project.args, '--quiet']);
     expect(code).toBe(0);
     const stops = new Map(project.witnesses('stop').map(({ pid, at }) => [pid, at]));
-    const lives = project.witnesses().map(({ pid, at, env }) => ({
+    // A program that is being loaded is at work: how long that takes is the machine's.
+    const lives = project.witnesses().map(({ pid, began, env }) => ({
       group: env['GROUP_ID'],
-      from: at,
+      from: began,
       to: stops.get(pid) ?? NaN,
     }));
     const wall = Math.max(...lives.map(({ to }) => to)) - Math.min(...lives.map(({ from }) => from));

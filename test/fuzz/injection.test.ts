@@ -81,9 +81,8 @@ function recorder(address: string): { executor: ShellExecutor; sent: () => strin
     },
     [Symbol.asyncDispose]: async () => Promise.resolve(),
   };
-  // Its file goes by stdin, behind its length and the name of its log; the rest of stdin are words that renew a lease.
-  const texts = (): string[] =>
-    sent.flatMap(({ text, input }) => [text, input.replace(/^\d+\n[^\n]*\n/, '').trim()]);
+  // Its file goes by stdin; the rest of stdin are words that renew a lease.
+  const texts = (): string[] => sent.flatMap(({ text, input }) => [text, input.trim()]);
   return { executor: new ShellExecutor(transport), sent: texts };
 }
 
@@ -187,7 +186,7 @@ describe('injection', () => {
           const value = (index: number): string =>
             (words[index] ?? '')
               .replaceAll('|', ':')
-              .replaceAll(index === 11 || index === 12 ? /[/\n]/g : '|', ':');
+              .replaceAll(index === 11 || index === 12 ? '/' : '|', ':');
           const filled = (text: string): string =>
             text.replace(/slot ([a-o]);/g, (_, letter: string) => value(letter.charCodeAt(0) - 97));
           const sent = await everythingSent(kind, value);

@@ -73,7 +73,6 @@ export async function play(input: Case): Promise<Played> {
         if (plan.write_fail === true) throw new IPCCommandError('write', 'disk full');
         return Promise.resolve();
       },
-      anticipate: () => undefined,
       hold: async () => Promise.resolve(''),
       readFile: async () => Promise.resolve(Buffer.alloc(0)),
       upload: async () => Promise.resolve(),

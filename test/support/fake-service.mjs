@@ -17,6 +17,7 @@ const note = (event, more = {}) => {
     role,
     argv: process.argv.slice(2),
     pid: process.pid,
+    began: performance.timeOrigin,
     at: Date.now(),
     config,
     env: process.env,

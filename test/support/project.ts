@@ -26,6 +26,8 @@ export interface Witness {
   readonly role: string;
   readonly argv: readonly string[];
   readonly pid: number;
+  /** When its program began to run. */
+  readonly began: number;
   readonly at: number;
   readonly config: { readonly env?: Readonly<Record<string, number>> };
   readonly env: Readonly<Record<string, string>>;
