@@ -190,8 +190,7 @@ esac
     );
     try {
       await using project = new Project(cluster, {
-        particles: 4,
-        iters: 1,
+        ...{ particles: 4, iters: 1, limitMs: 120_000 },
         defaults: 'device_type = "gpu"\nstop_grace = 1',
         env: { FAKE_TPOT_MS: 4 },
       });
