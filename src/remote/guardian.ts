@@ -32,8 +32,8 @@ export const inSession = '"$OPTIMIZER_SETSID" ';
 
 /**
  * The guardian, in a session of its own: it starts the process in another one, tells on fd 4 `started PID:TIME` and,
- * when it ends, `exit CODE BYTES` with the size of its log by then; and it ends what is left when its lease is over, told as `lost WHY`. SIGURG renews the lease: a signal needs no room on a full disk, and harms nobody
- * who is not ready for it.
+ * when it ends, `exit CODE BYTES` with the size of its log by then; and it ends what is left when its lease is over, told
+ * as `lost WHY`. SIGURG renews the lease: a signal needs no room on a full disk, and harms nobody who is not ready for it.
  */
 export function guardian(guarded: Guarded): string {
   const { directory, logFile, token, leaseSeconds, command, stop, reap, count, restore, detached } = guarded;
@@ -117,10 +117,11 @@ done
 }
 
 /**
- * Takes the guardian's file from stdin and starts it, detached from this connection; then tells the log on stdout. A word on stdin renews the lease. `end KNOWN` ends what carries the token, which takes no command, no channel and no shell of its own,
- * and tells on stderr what is left, then `ended CODE`. `done` says that the process was ended and nobody needs a guardian any more;
- * `released` on stderr says that it is gone (the kernel takes 10 ms to end a `tail` that watches a file, and nobody has to wait for that).
- * When the connection ends (end of stdin), only the telling ends.
+ * Takes the guardian's file from stdin and starts it, detached from this connection; then tells the log on stdout. A
+ * word on stdin renews the lease. `end KNOWN` ends what carries the token, which saves a command, its channel and its
+ * shells, and tells on stderr what is left, then `ended CODE`. `done` says that nobody needs a guardian any more;
+ * `released` on stderr says that it is gone (the kernel takes 10 ms to end a `tail` that watches a file, and nobody has
+ * to wait for that). When the connection ends (end of stdin), only the telling ends.
  */
 export function launcher(
   files: Pick<Guarded, 'directory' | 'logFile' | 'token' | 'reap'> & { readonly bytes: number },

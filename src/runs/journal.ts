@@ -1,5 +1,6 @@
 import { writeSync } from 'node:fs';
 import { open, truncate, type FileHandle } from 'node:fs/promises';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { systemClock } from '../base/clock.ts';
 import { ModelEvalStateError } from '../base/errors.ts';
 import { ms } from '../base/units.ts';
@@ -85,6 +86,8 @@ export class Journal implements AsyncDisposable {
 
   async #write(file: FileHandle): Promise<void> {
     while (this.#queue.length > 0) {
+      // What follows from an answer is asked in the same turn: both are synced together.
+      await nextTurn();
       const batch = this.#queue;
       this.#queue = [];
       try {

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { childController, never } from '../../src/base/cancellation.ts';
 import { IPCCommandError, IPCTimeoutError } from '../../src/base/errors.ts';
 import { groupId, ms } from '../../src/base/units.ts';
-import type { Executor, Guard, Owner } from '../../src/parallel/ports.ts';
+import type { Command, Executor, Guard, Owner } from '../../src/parallel/ports.ts';
 import { hostRuntime } from '../../src/remote/host-runtime.ts';
 import { LocalExecutor, RemoteExecutor, SlurmExecutor } from '../../src/remote/remote-executor.ts';
 import { startSshServer } from '../support/ssh-server.ts';
@@ -287,6 +287,20 @@ describe.each(Object.entries(subjects))('%s', (_name, make) => {
       expect(state).toMatchObject({ pid: process_.pid, pgid: process_.pid, token });
       expect(await reap(1000)).toBe('');
       expect(await process_.exited).toMatchObject({ kind: 'code', code: 143 });
+    });
+
+    test('a process whose own PATH leads nowhere is started all the same', async () => {
+      const command: Command = {
+        argv: ['/bin/sh', '-c', 'echo "$PATH"; exec /bin/sleep 300'],
+        env: { PATH: '/nowhere' },
+      };
+      using process_ = await subject.executor.spawn(hostRuntime.wrap(command, owner), {
+        ...{ signal: never, directory: join(directory, 'spawned'), token, guard },
+        logFile: join(directory, 'spawned', 'path.log'),
+      });
+      await until(() => process_.tail.length === 1);
+      expect(process_.tail).toEqual(['/nowhere']);
+      expect(await reap(1000)).toBe('');
     });
 
     test('a process that ends is noticed with its code', async () => {

@@ -185,8 +185,17 @@ describe.skipIf(!realSshd.available).each(users)('a study over eight sshd, as %s
     const events = streamed.stdout
       .trim()
       .split('\n')
-      .map((line) => JSON.parse(line) as { type: string });
+      .map((line) => JSON.parse(line) as { type: string; trialId: number; groupId: number });
     expect(events.filter(({ type }) => type === 'trial.finished')).toHaveLength(12);
+    // Whoever follows a group by its events sees one trial at a time, although its next one is asked before the
+    // last one is durable.
+    const busy = new Map<number, number>();
+    for (const { type, trialId, groupId } of events) {
+      if (type === 'trial.finished' && busy.get(groupId) === trialId) busy.delete(groupId);
+      if (type !== 'trial.started') continue;
+      expect(busy.get(groupId)).toBeUndefined();
+      busy.set(groupId, trialId);
+    }
     expect(events.at(-1)?.type).toBe('run.ended');
   });
 

@@ -1,7 +1,8 @@
 import { appendFileSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { open, type FileHandle } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import type { JournalEntry } from '../../src/parallel/records.ts';
 import { readJournal } from '../../src/runs/journal-content.ts';
 import { Journal } from '../../src/runs/journal.ts';
@@ -23,6 +24,22 @@ test('entries appended at the same time all get there, in order', async () => {
   }
   const { entries } = await readJournal(path);
   expect(entries.map(({ at }) => at)).toEqual(Array.from({ length: 50 }, (_, i) => String(i)));
+});
+
+test('what follows in the same turn is synced together with what it follows from', async () => {
+  const path = file();
+  const any = await open(`${path}.any`, 'w');
+  const synced = vi.spyOn(Object.getPrototypeOf(any) as FileHandle, 'datasync');
+  await any.close();
+  {
+    await using journal = await Journal.create(path);
+    const told = journal.append(entry(0));
+    for (let step = 0; step < 50; step++) await Promise.resolve();
+    await Promise.all([told, journal.append(entry(1))]);
+  }
+  expect(synced).toHaveBeenCalledTimes(1);
+  synced.mockRestore();
+  expect((await readJournal(path)).entries).toHaveLength(2);
 });
 
 test('torn at every byte of its last line, the others survive and it can go on', async () => {
